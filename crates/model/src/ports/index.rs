@@ -1,0 +1,215 @@
+//! The index: which resources exist, what is known about them, and what changed.
+//!
+//! Each method is one transaction. Everything that an answer needs travels in one argument; nothing reads before it
+//! writes from outside. Methods may be called by any number of processes at once.
+
+use crate::{
+    Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Exported,
+    ExportsPage, FindRequest, Level, MetadataKind, NewInstance, OrthancId, Resource,
+    ResourceStatistics, Result, Stored, Totals,
+};
+use async_trait::async_trait;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What a client knows about the value that it changes (Orthanc: `CheckRevisions`, `If-Match`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Whatever is there.
+    Anything,
+    /// Nothing is there, or the client knows this revision. `None`: nothing may be there.
+    Revision(Option<i64>),
+}
+
+/// What remains after a deletion (Orthanc: `RemainingAncestor`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// The nearest ancestor that still exists.
+    pub remaining: Option<(Level, OrthancId)>,
+}
+
+/// A block of blob names that this process may use.
+#[derive(Clone, Debug)]
+pub struct BlobBlock(pub Vec<AttachmentId>);
+
+/// Storing, finding and deleting resources.
+#[async_trait]
+pub trait Resources: Send + Sync {
+    /// Stores one instance and creates the parents that it lacks. Calls that come at the same moment are committed together;
+    /// each gets its own outcome. Durable when it returns.
+    ///
+    /// The intent of the blob is deleted in the same transaction. An overwritten instance gives its blob to the deletion
+    /// list. Appends `NewInstance` and, for each parent that it created, `NewSeries`, `NewStudy`, `NewPatient`
+    /// (the instance first, as Orthanc does), and `CompletedSeries` when the expected number is reached.
+    ///
+    /// # Errors
+    /// `Busy` if the intent of the blob is gone (the process slept past the sweep): the caller stores again.
+    /// After any other error the commit may have happened: the caller must not delete the blob.
+    async fn store_instance(&self, new: NewInstance) -> Result<Stored>;
+
+    /// Searches. An unknown id in `related_to` finds nothing.
+    async fn find(&self, request: &FindRequest) -> Result<Vec<Resource>>;
+
+    /// How many [`Self::find`] would return without `since` and `limit`.
+    async fn count(&self, request: &FindRequest) -> Result<u64>;
+
+    /// Finds resources of any level whose PatientID, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID or AccessionNumber
+    /// equals `text` after normalisation (Orthanc: `/tools/lookup`): the level and the tag are in the answer's order of levels.
+    async fn lookup_identifier(&self, text: &str) -> Result<Vec<(Level, OrthancId)>>;
+
+    /// The level of a public id, if any resource has it.
+    async fn level_of(&self, id: OrthancId) -> Result<Option<Level>>;
+
+    /// Deletes a resource with all below it, and the ancestors that it leaves empty. Invisible at once to every reader, also in
+    /// the change feed; the rows go later.
+    ///
+    /// # Errors
+    /// `UnknownResource`.
+    async fn delete(&self, level: Level, id: OrthancId) -> Result<Deleted>;
+
+    /// Sizes and counts of one resource.
+    ///
+    /// # Errors
+    /// `UnknownResource`.
+    async fn resource_statistics(&self, level: Level, id: OrthancId) -> Result<ResourceStatistics>;
+
+    async fn totals(&self) -> Result<Totals>;
+}
+
+/// What clients attach to resources.
+#[async_trait]
+pub trait Annotations: Send + Sync {
+    /// Sets one metadata and returns its new revision (0 for the first value). User metadata appends `UpdatedMetadata`.
+    ///
+    /// # Errors
+    /// `UnknownResource`, `Revision`.
+    async fn set_metadata(
+        &self,
+        level: Level,
+        id: OrthancId,
+        kind: MetadataKind,
+        value: &str,
+        expect: Expect,
+    ) -> Result<i64>;
+
+    /// Deletes one metadata.
+    ///
+    /// # Errors
+    /// `UnknownResource` for the resource, `InexistentItem` for the metadata, `Revision`.
+    async fn delete_metadata(
+        &self,
+        level: Level,
+        id: OrthancId,
+        kind: MetadataKind,
+        expect: Expect,
+    ) -> Result<()>;
+
+    /// Adds or replaces an attachment whose blob is durable, and returns its revision. The replaced blob goes to the deletion
+    /// list. Appends `UpdatedAttachment` for user content. `attachment.revision` is ignored.
+    ///
+    /// # Errors
+    /// `UnknownResource`, `Revision`, `Busy` as in [`Resources::store_instance`].
+    async fn set_attachment(
+        &self,
+        level: Level,
+        id: OrthancId,
+        attachment: Attachment,
+        expect: Expect,
+    ) -> Result<i64>;
+
+    /// Deletes an attachment; its blob goes to the deletion list.
+    ///
+    /// # Errors
+    /// `UnknownResource`, `InexistentItem`, `Revision`.
+    async fn delete_attachment(
+        &self,
+        level: Level,
+        id: OrthancId,
+        content_type: ContentType,
+        expect: Expect,
+    ) -> Result<()>;
+
+    /// Adds (or removes) labels.
+    ///
+    /// # Errors
+    /// `UnknownResource`.
+    async fn change_labels(
+        &self,
+        level: Level,
+        id: OrthancId,
+        add: &BTreeSet<String>,
+        remove: &BTreeSet<String>,
+    ) -> Result<()>;
+
+    /// All labels in use, sorted.
+    async fn labels(&self) -> Result<BTreeSet<String>>;
+
+    /// Exempts a patient from recycling, or undoes that.
+    async fn set_protected(&self, patient: OrthancId, protected: bool) -> Result<()>;
+}
+
+/// The change feed and the log of exports.
+#[async_trait]
+pub trait Feed: Send + Sync {
+    /// A page of changes. Numbers become visible in order: who polls with the last number seen never misses one.
+    async fn changes(&self, request: &ChangesRequest) -> Result<ChangesPage>;
+
+    /// The number and line of the newest change that is still listed.
+    async fn last_change(&self) -> Result<ChangesPage>;
+
+    async fn append_change(&self, kind: ChangeType, level: Level, id: OrthancId) -> Result<()>;
+
+    /// Empties the feed. The next number goes on from the last.
+    async fn clear_changes(&self) -> Result<()>;
+
+    async fn append_export(&self, export: Exported) -> Result<()>;
+
+    async fn exports(&self, since: i64, limit: u32) -> Result<ExportsPage>;
+
+    /// The newest export, if any.
+    async fn last_export(&self) -> Result<ExportsPage>;
+
+    async fn clear_exports(&self) -> Result<()>;
+}
+
+/// Work that any process may do at any time, and twice.
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    /// Reserves `n` blob names for this process.
+    async fn reserve_blobs(&self, n: usize) -> Result<BlobBlock>;
+
+    /// Gives back names that were not used, or whose blob was removed.
+    async fn release_blobs(&self, blobs: &[AttachmentId]) -> Result<()>;
+
+    /// Names that dead processes reserved and never used: forgets them and puts them on the deletion list. Returns how many.
+    async fn sweep_intents(&self) -> Result<u64>;
+
+    /// Up to `limit` blobs that no row refers to any more.
+    async fn deleted_blobs(&self, limit: usize) -> Result<Vec<AttachmentId>>;
+
+    /// Forgets blobs of [`Self::deleted_blobs`] after they were removed from the storage area.
+    async fn forget_deleted_blobs(&self, blobs: &[AttachmentId]) -> Result<()>;
+
+    /// Marks due resources stable and appends `StablePatient`, `StableStudy` and `StableSeries`. Returns how many.
+    async fn sweep_stability(&self) -> Result<u64>;
+
+    /// Removes a bounded number of the rows of deleted resources. Returns whether more remain.
+    async fn sweep_tombstones(&self) -> Result<bool>;
+
+    /// How long after its last instance a resource is stable (`StableAge`), for the stores that follow.
+    fn set_stable_age(&self, age: Duration);
+
+    /// Reads a setting that all processes share.
+    async fn setting(&self, key: &str) -> Result<Option<String>>;
+
+    /// Writes a setting; the very next read through any process sees it.
+    async fn set_setting(&self, key: &str, value: &str) -> Result<()>;
+
+    /// Flushes and closes. Calls after it fail.
+    async fn close(&self);
+}
+
+/// All of them.
+pub trait Index: Resources + Annotations + Feed + Upkeep {}
+
+impl<T: Resources + Annotations + Feed + Upkeep> Index for T {}

@@ -1,0 +1,9 @@
+//! The ports: what the engine asks of a database, a storage area and a script. Each has two or more real implementations.
+
+pub mod hooks;
+pub mod index;
+pub mod storage;
+
+pub use hooks::Hooks;
+pub use index::Index;
+pub use storage::{BlobWriter, StorageArea};
