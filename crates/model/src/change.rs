@@ -58,22 +58,12 @@ impl ChangeType {
     }
 
     pub fn new(level: Level) -> Self {
-        [
-            Self::NewPatient,
-            Self::NewStudy,
-            Self::NewSeries,
-            Self::NewInstance,
-        ][level as usize]
+        [Self::NewPatient, Self::NewStudy, Self::NewSeries, Self::NewInstance][level as usize]
     }
 
     /// The event of a resource that got no instance for `StableAge`; instances have none.
     pub fn stable(level: Level) -> Option<Self> {
-        [
-            Some(Self::StablePatient),
-            Some(Self::StableStudy),
-            Some(Self::StableSeries),
-            None,
-        ][level as usize]
+        [Some(Self::StablePatient), Some(Self::StableStudy), Some(Self::StableSeries), None][level as usize]
     }
 }
 

@@ -98,17 +98,13 @@ impl ErrorKind {
             ReadOnly => "Cannot modify a read-only data structure",
             Revision => "Bad revision number, which indicates conflict between multiple writers",
             Duplicate => "Duplicate resource",
-            NotAcceptable => {
-                "Cannot send a response which is acceptable according to the Accept HTTP header"
-            }
+            NotAcceptable => "Cannot send a response which is acceptable according to the Accept HTTP header",
             BadRange => "Incorrect range request",
             TooLarge => "The body is too large",
             Timeout => "Timeout",
             NetworkProtocol => "Error in the network protocol",
             Busy => "The server is busy",
-            DatabaseUnavailable => {
-                "The database is currently not available (probably a transient situation)"
-            }
+            DatabaseUnavailable => "The database is currently not available (probably a transient situation)",
             Database => "Error with the database engine",
             Corrupted => "Corrupted file (e.g. inconsistent MD5 hash)",
             StorageFull => "The file storage is full",
@@ -165,18 +161,11 @@ pub struct Error {
 impl Error {
     /// An error with a message that names what was wrong (file, option, tag, remote).
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            source: None,
-        }
+        Self { kind, message: message.into(), source: None }
     }
 
     /// Adds the cause.
-    pub fn caused_by(
-        mut self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
@@ -199,11 +188,7 @@ impl From<ErrorKind> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.message.is_empty() {
-            f.write_str(self.kind.text())
-        } else {
-            write!(f, "{}: {}", self.kind.text(), self.message)
-        }
+        if self.message.is_empty() { f.write_str(self.kind.text()) } else { write!(f, "{}: {}", self.kind.text(), self.message) }
     }
 }
 

@@ -39,9 +39,7 @@ impl Level {
 
     /// Reads `Patient`, `patients`, `STUDY`, …: singular or plural, any case.
     pub fn parse(text: &str) -> Option<Level> {
-        Self::ALL
-            .into_iter()
-            .find(|l| text.eq_ignore_ascii_case(l.name()) || text.eq_ignore_ascii_case(l.folder()))
+        Self::ALL.into_iter().find(|l| text.eq_ignore_ascii_case(l.name()) || text.eq_ignore_ascii_case(l.folder()))
     }
 }
 
@@ -83,10 +81,7 @@ impl OrthancId {
     /// # Errors
     /// `Database` if there are not 20.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        bytes
-            .try_into()
-            .map(Self)
-            .map_err(|_| Error::new(ErrorKind::Database, "a public id must have 20 bytes"))
+        bytes.try_into().map(Self).map_err(|_| Error::new(ErrorKind::Database, "a public id must have 20 bytes"))
     }
 }
 
@@ -159,9 +154,7 @@ impl FromStr for AttachmentId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        Uuid::parse_str(text)
-            .map(Self)
-            .map_err(|_| Error::new(ErrorKind::BadRequest, format!("not a UUID: {text:?}")))
+        Uuid::parse_str(text).map(Self).map_err(|_| Error::new(ErrorKind::BadRequest, format!("not a UUID: {text:?}")))
     }
 }
 
@@ -175,10 +168,7 @@ mod tests {
         let id = OrthancId::patient("HN_P001");
         assert_eq!(id.to_string().len(), 44);
         assert_eq!(id.to_string().parse::<OrthancId>().unwrap(), id);
-        assert_eq!(
-            OrthancId::patient("").to_string(),
-            "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"
-        );
+        assert_eq!(OrthancId::patient("").to_string(), "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709");
         for bad in [
             "",
             "nope",
@@ -186,10 +176,7 @@ mod tests {
             "da39a3ee+5e6b4b0d-3255bfef-95601890-afd80709",
             "é".repeat(22).as_str(),
         ] {
-            assert_eq!(
-                bad.parse::<OrthancId>().unwrap_err().kind(),
-                ErrorKind::UnknownResource
-            );
+            assert_eq!(bad.parse::<OrthancId>().unwrap_err().kind(), ErrorKind::UnknownResource);
         }
     }
 

@@ -52,11 +52,7 @@ pub fn parse_rule(text: &str, ranges: Ranges) -> Option<Rule> {
             (from, to) => Some(Rule::Range { from, to }),
         };
     }
-    Some(if text.contains(['*', '?']) {
-        Rule::Wildcard(text.to_owned())
-    } else {
-        Rule::Single(text.to_owned())
-    })
+    Some(if text.contains(['*', '?']) { Rule::Wildcard(text.to_owned()) } else { Rule::Single(text.to_owned()) })
 }
 
 /// Whether a `-` makes a range: for VR DA, TM and DT.
@@ -69,11 +65,7 @@ pub enum Ranges {
 /// Whether `value` satisfies `rule`. Both are normalised first unless `case_sensitive`, which only trims.
 pub fn matches(rule: &Rule, value: &str, case_sensitive: bool) -> bool {
     let prepare = |t: &str| {
-        if case_sensitive {
-            t.trim_matches([' ', '\0']).to_owned()
-        } else {
-            normalize(t)
-        }
+        if case_sensitive { t.trim_matches([' ', '\0']).to_owned() } else { normalize(t) }
     };
     let value = prepare(value);
     match rule {
@@ -157,10 +149,6 @@ mod tests {
     #[test]
     fn a_hostile_pattern_ends() {
         let pattern = "*a".repeat(200) + "b";
-        assert!(!matches(
-            &Rule::Wildcard(pattern),
-            &"a".repeat(10_000),
-            true
-        ));
+        assert!(!matches(&Rule::Wildcard(pattern), &"a".repeat(10_000), true));
     }
 }

@@ -77,14 +77,8 @@ impl MetadataNames {
                 format!("user metadata {name:?} must have a number from 1024 to 65535, not {kind}"),
             ));
         }
-        if NAMES.iter().any(|(_, n)| *n == name)
-            || self.user.contains_key(name)
-            || self.user.values().any(|k| k.0 == kind)
-        {
-            return Err(Error::new(
-                ErrorKind::Duplicate,
-                format!("the user metadata {name:?} ({kind}) is registered twice"),
-            ));
+        if NAMES.iter().any(|(_, n)| *n == name) || self.user.contains_key(name) || self.user.values().any(|k| k.0 == kind) {
+            return Err(Error::new(ErrorKind::Duplicate, format!("the user metadata {name:?} ({kind}) is registered twice")));
         }
         self.user.insert(name.into(), MetadataKind(kind));
         Ok(())
@@ -112,12 +106,7 @@ impl MetadataNames {
             .iter()
             .find(|(k, _)| *k == kind.0)
             .map(|(_, n)| n.to_string())
-            .or_else(|| {
-                self.user
-                    .iter()
-                    .find(|(_, k)| **k == kind)
-                    .map(|(n, _)| n.clone())
-            })
+            .or_else(|| self.user.iter().find(|(_, k)| **k == kind).map(|(n, _)| n.clone()))
             .unwrap_or_else(|| kind.0.to_string())
     }
 

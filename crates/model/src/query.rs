@@ -11,10 +11,7 @@ pub enum Rule {
     /// `*` and `?` (PS3.4 C.2.2.2.4).
     Wildcard(String),
     /// Bounds are inclusive; an absent one is open (PS3.4 C.2.2.2.5).
-    Range {
-        from: Option<String>,
-        to: Option<String>,
-    },
+    Range { from: Option<String>, to: Option<String> },
     /// Equal to one of them (`\` in a query).
     OneOf(Vec<String>),
 }
@@ -78,20 +75,8 @@ pub struct Fields {
 }
 
 impl Fields {
-    pub const NONE: Self = Self {
-        parent_tags: false,
-        metadata: false,
-        labels: false,
-        children: false,
-        attachments: false,
-    };
-    pub const ALL: Self = Self {
-        parent_tags: true,
-        metadata: true,
-        labels: true,
-        children: true,
-        attachments: true,
-    };
+    pub const NONE: Self = Self { parent_tags: false, metadata: false, labels: false, children: false, attachments: false };
+    pub const ALL: Self = Self { parent_tags: true, metadata: true, labels: true, children: true, attachments: true };
 }
 
 /// A search at one level.
@@ -133,11 +118,6 @@ impl FindRequest {
 
     /// One resource.
     pub fn one(level: Level, id: OrthancId, fields: Fields) -> Self {
-        Self {
-            related_to: vec![(level, id)],
-            fields,
-            limit: 1,
-            ..Self::all(level)
-        }
+        Self { related_to: vec![(level, id)], fields, limit: 1, ..Self::all(level) }
     }
 }

@@ -14,10 +14,7 @@ impl TagMap {
     }
 
     pub fn get(&self, tag: Tag) -> Option<&str> {
-        self.0
-            .binary_search_by_key(&tag, |e| e.0)
-            .ok()
-            .map(|i| self.0[i].1.as_str())
+        self.0.binary_search_by_key(&tag, |e| e.0).ok().map(|i| self.0[i].1.as_str())
     }
 
     /// Sets a value, replacing an older one.
@@ -38,10 +35,7 @@ impl TagMap {
 
     /// `{"00100010":"DOE^JOHN", …}`: the form that index rows hold.
     pub fn to_json(&self) -> String {
-        let map: Map<String, Value> = self
-            .iter()
-            .map(|(t, v)| (format!("{:04x}{:04x}", t.0, t.1), Value::from(v)))
-            .collect();
+        let map: Map<String, Value> = self.iter().map(|(t, v)| (format!("{:04x}{:04x}", t.0, t.1), Value::from(v))).collect();
         Value::Object(map).to_string()
     }
 
@@ -55,10 +49,7 @@ impl TagMap {
         let mut tags = Self::new();
         for (key, value) in map {
             let number = u32::from_str_radix(&key, 16).map_err(|_| bad())?;
-            tags.put(
-                Tag((number >> 16) as u16, number as u16),
-                value.as_str().ok_or_else(bad)?,
-            );
+            tags.put(Tag((number >> 16) as u16, number as u16), value.as_str().ok_or_else(bad)?);
         }
         Ok(tags)
     }
@@ -90,13 +81,7 @@ pub const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
 pub const INSTANCE_NUMBER: Tag = Tag(0x0020, 0x0013);
 pub const IMAGE_INDEX: Tag = Tag(0x0054, 0x1330);
 
-const PATIENT: &[Tag] = &[
-    PATIENT_NAME,
-    PATIENT_ID,
-    PATIENT_BIRTH_DATE,
-    PATIENT_SEX,
-    Tag(0x0010, 0x1000),
-];
+const PATIENT: &[Tag] = &[PATIENT_NAME, PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_SEX, Tag(0x0010, 0x1000)];
 const STUDY: &[Tag] = &[
     STUDY_DATE,
     Tag(0x0008, 0x0030), // StudyTime
@@ -108,7 +93,6 @@ const STUDY: &[Tag] = &[
     Tag(0x0008, 0x0080), // InstitutionName
     Tag(0x0032, 0x1032), // RequestingPhysician
     Tag(0x0008, 0x0090), // ReferringPhysicianName
-    Tag(0x0008, 0x0201), // TimezoneOffsetFromUTC
 ];
 const SERIES: &[Tag] = &[
     Tag(0x0008, 0x0021), // SeriesDate
@@ -133,10 +117,6 @@ const SERIES: &[Tag] = &[
     Tag(0x0040, 0x0254), // PerformedProcedureStepDescription
     Tag(0x0018, 0x1400), // AcquisitionDeviceProcessingDescription
     Tag(0x0018, 0x0010), // ContrastBolusAgent
-    Tag(0x0008, 0x0201), // TimezoneOffsetFromUTC
-    Tag(0x0040, 0x0244), // PerformedProcedureStepStartDate
-    Tag(0x0040, 0x0245), // PerformedProcedureStepStartTime
-    Tag(0x0040, 0x0275), // RequestAttributesSequence
 ];
 const INSTANCE: &[Tag] = &[
     Tag(0x0008, 0x0012), // InstanceCreationDate
@@ -160,14 +140,7 @@ pub struct MainTags {
 
 impl Default for MainTags {
     fn default() -> Self {
-        Self {
-            levels: [
-                PATIENT.to_vec(),
-                STUDY.to_vec(),
-                SERIES.to_vec(),
-                INSTANCE.to_vec(),
-            ],
-        }
+        Self { levels: [PATIENT.to_vec(), STUDY.to_vec(), SERIES.to_vec(), INSTANCE.to_vec()] }
     }
 }
 
@@ -187,20 +160,13 @@ impl MainTags {
 
     /// The level nearest to `level` from it upwards that keeps `tag`.
     pub fn level_of(&self, level: Level, tag: Tag) -> Option<Level> {
-        Level::ALL[..=level as usize]
-            .iter()
-            .rev()
-            .copied()
-            .find(|l| self.of(*l).contains(&tag))
+        Level::ALL[..=level as usize].iter().rev().copied().find(|l| self.of(*l).contains(&tag))
     }
 
     /// `0008,0012;0008,0013;…`: the sorted list that Orthanc writes as metadata `MainDicomTagsSignature`.
     pub fn signature(&self, level: Level) -> String {
         let mut tags = self.of(level).to_vec();
         tags.sort_unstable();
-        tags.iter()
-            .map(|t| format!("{:04x},{:04x}", t.0, t.1))
-            .collect::<Vec<_>>()
-            .join(";")
+        tags.iter().map(|t| format!("{:04x},{:04x}", t.0, t.1)).collect::<Vec<_>>().join(";")
     }
 }

@@ -4,9 +4,8 @@
 //! writes from outside. Methods may be called by any number of processes at once.
 
 use crate::{
-    Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Exported,
-    ExportsPage, FindRequest, Level, MetadataKind, NewInstance, OrthancId, Resource,
-    ResourceStatistics, Result, Stored, Totals,
+    Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Exported, ExportsPage, FindRequest, Level,
+    MetadataKind, NewInstance, OrthancId, Resource, ResourceStatistics, Result, Stored, Totals,
 };
 use async_trait::async_trait;
 use std::collections::BTreeSet;
@@ -83,63 +82,32 @@ pub trait Annotations: Send + Sync {
     ///
     /// # Errors
     /// `UnknownResource`, `Revision`.
-    async fn set_metadata(
-        &self,
-        level: Level,
-        id: OrthancId,
-        kind: MetadataKind,
-        value: &str,
-        expect: Expect,
-    ) -> Result<i64>;
+    async fn set_metadata(&self, level: Level, id: OrthancId, kind: MetadataKind, value: &str, expect: Expect) -> Result<i64>;
 
     /// Deletes one metadata.
     ///
     /// # Errors
     /// `UnknownResource` for the resource, `InexistentItem` for the metadata, `Revision`.
-    async fn delete_metadata(
-        &self,
-        level: Level,
-        id: OrthancId,
-        kind: MetadataKind,
-        expect: Expect,
-    ) -> Result<()>;
+    async fn delete_metadata(&self, level: Level, id: OrthancId, kind: MetadataKind, expect: Expect) -> Result<()>;
 
     /// Adds or replaces an attachment whose blob is durable, and returns its revision. The replaced blob goes to the deletion
     /// list. Appends `UpdatedAttachment` for user content. `attachment.revision` is ignored.
     ///
     /// # Errors
     /// `UnknownResource`, `Revision`, `Busy` as in [`Resources::store_instance`].
-    async fn set_attachment(
-        &self,
-        level: Level,
-        id: OrthancId,
-        attachment: Attachment,
-        expect: Expect,
-    ) -> Result<i64>;
+    async fn set_attachment(&self, level: Level, id: OrthancId, attachment: Attachment, expect: Expect) -> Result<i64>;
 
     /// Deletes an attachment; its blob goes to the deletion list.
     ///
     /// # Errors
     /// `UnknownResource`, `InexistentItem`, `Revision`.
-    async fn delete_attachment(
-        &self,
-        level: Level,
-        id: OrthancId,
-        content_type: ContentType,
-        expect: Expect,
-    ) -> Result<()>;
+    async fn delete_attachment(&self, level: Level, id: OrthancId, content_type: ContentType, expect: Expect) -> Result<()>;
 
     /// Adds (or removes) labels.
     ///
     /// # Errors
     /// `UnknownResource`.
-    async fn change_labels(
-        &self,
-        level: Level,
-        id: OrthancId,
-        add: &BTreeSet<String>,
-        remove: &BTreeSet<String>,
-    ) -> Result<()>;
+    async fn change_labels(&self, level: Level, id: OrthancId, add: &BTreeSet<String>, remove: &BTreeSet<String>) -> Result<()>;
 
     /// All labels in use, sorted.
     async fn labels(&self) -> Result<BTreeSet<String>>;

@@ -28,11 +28,7 @@ pub trait StorageArea: Send + Sync {
     ///
     /// # Errors
     /// `InexistentFile` at once; later ones in the stream.
-    async fn stream(
-        &self,
-        id: AttachmentId,
-        range: Range<u64>,
-    ) -> Result<BoxStream<'static, Result<Bytes>>>;
+    async fn stream(&self, id: AttachmentId, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes>>>;
 
     /// Removes a blob and, in a folder, the sub-folders that it leaves empty. Removing what is not there is no error.
     async fn remove(&self, id: AttachmentId) -> Result<()>;
