@@ -124,16 +124,15 @@ pub struct NewInstance {
     pub ids: InstanceIds,
     /// Main DICOM tags by level.
     pub tags: [TagMap; 4],
-    /// `MainDicomTagsSignature` by level.
-    pub signatures: [String; 4],
     pub sop_class_uid: String,
     pub transfer_syntax_uid: String,
     /// How many instances the series should have in the end, if the data set tells (Orthanc: `ExpectedNumberOfInstances`).
     pub expected_instances: Option<u32>,
     /// `InstanceNumber` or `ImageIndex`, if numeric (Orthanc: `IndexInSeries`).
     pub index_in_series: Option<i64>,
-    /// Metadata of the instance itself.
-    pub metadata: BTreeMap<MetadataKind, String>,
+    /// Metadata that the row of each level gets when it is created, by level. What the index itself keeps (`LastUpdate`) is
+    /// not among it.
+    pub metadata: [BTreeMap<MetadataKind, String>; 4],
     pub origin: Origin,
     pub blob: Attachment,
     /// Offset of the Pixel Data element in the file, if it can be reached by a range read.

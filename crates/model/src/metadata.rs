@@ -51,6 +51,8 @@ impl MetadataKind {
     pub const HTTP_HOST: Self = Self(14);
     pub const PIXEL_DATA_OFFSET: Self = Self(15);
     pub const MAIN_DICOM_TAGS_SIGNATURE: Self = Self(16);
+    /// Sequences among the main DICOM tags, as Orthanc's full JSON.
+    pub const MAIN_DICOM_SEQUENCES: Self = Self(17);
     pub const PIXEL_DATA_VR: Self = Self(18);
 
     /// User metadata may be set and deleted by clients; the others belong to the server.

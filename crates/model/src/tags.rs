@@ -93,6 +93,7 @@ const STUDY: &[Tag] = &[
     Tag(0x0008, 0x0080), // InstitutionName
     Tag(0x0032, 0x1032), // RequestingPhysician
     Tag(0x0008, 0x0090), // ReferringPhysicianName
+    Tag(0x0008, 0x0201), // TimezoneOffsetFromUTC
 ];
 const SERIES: &[Tag] = &[
     Tag(0x0008, 0x0021), // SeriesDate
@@ -109,7 +110,7 @@ const SERIES: &[Tag] = &[
     Tag(0x0020, 0x1002), // ImagesInAcquisition
     Tag(0x0020, 0x0105), // NumberOfTemporalPositions
     Tag(0x0054, 0x0081), // NumberOfSlices
-    Tag(0x0054, 0x0071), // NumberOfTimeSlots
+    Tag(0x0054, 0x0101), // NumberOfTimeSlices
     SERIES_INSTANCE_UID,
     Tag(0x0020, 0x0037), // ImageOrientationPatient
     Tag(0x0054, 0x1000), // SeriesType
@@ -117,6 +118,10 @@ const SERIES: &[Tag] = &[
     Tag(0x0040, 0x0254), // PerformedProcedureStepDescription
     Tag(0x0018, 0x1400), // AcquisitionDeviceProcessingDescription
     Tag(0x0018, 0x0010), // ContrastBolusAgent
+    Tag(0x0008, 0x0201), // TimezoneOffsetFromUTC
+    Tag(0x0040, 0x0244), // PerformedProcedureStepStartDate
+    Tag(0x0040, 0x0245), // PerformedProcedureStepStartTime
+    Tag(0x0040, 0x0275), // RequestAttributesSequence
 ];
 const INSTANCE: &[Tag] = &[
     Tag(0x0008, 0x0012), // InstanceCreationDate
