@@ -1,0 +1,27 @@
+//! Opens the storage area that the configuration names.
+
+use crate::local::{Local, LocalConfig};
+use crate::memory::Memory;
+use model::Result;
+use model::ports::StorageArea;
+use std::sync::Arc;
+
+/// Which storage area, with its options.
+#[derive(Clone, Debug)]
+pub enum StorageConfig {
+    /// A folder of the file system.
+    Local(LocalConfig),
+    /// This process's memory; gone when it ends.
+    Memory,
+}
+
+/// Opens the storage area and proves that it can be written to.
+///
+/// # Errors
+/// `CannotWrite` if the folder cannot be made or written to; `StorageFull`.
+pub async fn open(config: StorageConfig) -> Result<Arc<dyn StorageArea>> {
+    Ok(match config {
+        StorageConfig::Local(config) => Arc::new(Local::open(config).await?),
+        StorageConfig::Memory => Arc::new(Memory::default()),
+    })
+}
