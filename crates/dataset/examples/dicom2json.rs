@@ -1,0 +1,48 @@
+//! Reads DICOM files and prints what it sees as JSON, one line each: `dicom2json [dicom|full|simplified|short|meta|identity] FILE…`.
+//!
+//! `identity` writes each object, reads it back and prints whether it is the same.
+
+use std::process::ExitCode;
+
+use dataset::json::{DicomJsonOptions, Format, JsonOptions, dicom_json, orthanc};
+use dataset::{Dictionary, Object, ReadOptions, read_object, write_object};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let form = args.next().unwrap_or_default();
+    let options = ReadOptions::default();
+    let mut status = ExitCode::SUCCESS;
+    for path in args {
+        let shown = std::fs::read(&path).map_err(|e| e.to_string()).and_then(|bytes| show(&form, bytes, &options));
+        let line = shown.unwrap_or_else(|error| {
+            status = ExitCode::FAILURE;
+            serde_json::json!({ "error": error }).to_string()
+        });
+        println!("{line}");
+    }
+    status
+}
+
+fn show(form: &str, bytes: Vec<u8>, options: &ReadOptions) -> Result<String, String> {
+    let object = read_object(bytes.into(), options).map_err(|e| e.to_string())?;
+    let dictionary = Dictionary::standard();
+    let of = |format| orthanc(&object.dataset, format, &JsonOptions::default(), &dictionary).to_string();
+    Ok(match form {
+        "full" => of(Format::Full),
+        "simplified" => of(Format::Simplified),
+        "short" => of(Format::Short),
+        "meta" => orthanc(&object.meta, Format::Full, &JsonOptions::default(), &dictionary).to_string(),
+        "identity" => identity(&object, options)?,
+        _ => dicom_json(&object.dataset, &DicomJsonOptions::default()).to_string(),
+    })
+}
+
+fn identity(object: &Object, options: &ReadOptions) -> Result<String, String> {
+    let first = write_object(object).map_err(|e| e.to_string())?;
+    let again = read_object(first.clone().into(), options).map_err(|e| e.to_string())?;
+    let second = write_object(&again).map_err(|e| e.to_string())?;
+    let json = |o: &Object| dicom_json(&o.dataset, &DicomJsonOptions::default());
+    let same = again.dataset == object.dataset;
+    let stable = first == second && json(object) == json(&again);
+    Ok(serde_json::json!({ "same": same, "stable": stable }).to_string())
+}

@@ -1,0 +1,156 @@
+//! Names and VRs of tags: the standard's (PS3.6), and those that the configuration adds at run time.
+
+use std::collections::HashMap;
+
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::StandardDataDictionary;
+use thiserror::Error;
+
+use crate::data::DataSet;
+
+const STANDARD: StandardDataDictionary = StandardDataDictionary;
+
+/// Tags by number and by name. Private ones belong to a private creator (PS3.5 7.8): `(gggg,xxee)` matches in any block.
+#[derive(Clone, Debug, Default)]
+pub struct Dictionary {
+    added: HashMap<(Tag, Option<String>), Entry>,
+    by_name: HashMap<String, Tag>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    vr: VR,
+    name: String,
+}
+
+/// Why an entry was not added (Orthanc: option `Dictionary`).
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum DictionaryError {
+    #[error("no tag: {0:?}")]
+    Tag(String),
+    #[error("no value representation: {0:?}")]
+    Vr(String),
+    #[error("{tag} has no possible multiplicity: {min} to {max}")]
+    Multiplicity { tag: Tag, min: u32, max: u32 },
+    #[error("{0} has a private creator, but its group is not odd and at least 0009")]
+    NotPrivate(Tag),
+    #[error("{tag} is there already, named {name:?}")]
+    Twice { tag: Tag, name: String },
+}
+
+impl Dictionary {
+    /// The dictionary of the standard.
+    pub fn standard() -> Self {
+        Self::default()
+    }
+
+    /// Adds an entry of Orthanc's option `Dictionary`; `max` 0 is unlimited, an empty `creator` is none.
+    ///
+    /// # Errors
+    /// If one of the values is impossible, or the tag was added before.
+    pub fn add(&mut self, tag: &str, vr: &str, name: &str, min: u32, max: u32, creator: &str) -> Result<(), DictionaryError> {
+        let tag_number = parse_number(tag).ok_or_else(|| DictionaryError::Tag(tag.to_owned()))?;
+        let vr = vr.parse().map_err(|_| DictionaryError::Vr(vr.to_owned()))?;
+        if min < 1 || (max != 0 && max < min) {
+            return Err(DictionaryError::Multiplicity { tag: tag_number, min, max });
+        }
+        let private = tag_number.0 % 2 == 1 && tag_number.0 >= 9 && tag_number.0 != 0xFFFF;
+        let creator = (!creator.is_empty()).then(|| creator.to_owned());
+        if creator.is_some() && !private {
+            return Err(DictionaryError::NotPrivate(tag_number));
+        }
+        let key = (if creator.is_some() { without_block(tag_number) } else { tag_number }, creator);
+        if let Some(there) = self.added.get(&key) {
+            return Err(DictionaryError::Twice { tag: tag_number, name: there.name.clone() });
+        }
+        self.by_name.insert(name.to_owned(), tag_number);
+        self.added.insert(key, Entry { vr, name: name.to_owned() });
+        Ok(())
+    }
+
+    /// The name of a tag as Orthanc shows it; `None` if it is unknown.
+    pub fn name(&self, tag: Tag, creator: Option<&str>) -> Option<String> {
+        self.name_ref(tag, creator).map(str::to_owned)
+    }
+
+    pub(crate) fn name_ref(&self, tag: Tag, creator: Option<&str>) -> Option<&str> {
+        if let Some(entry) = self.added(tag, creator) {
+            return Some(&entry.name);
+        }
+        match tag {
+            Tag(group, 0) if group.is_multiple_of(2) => Some("GenericGroupLength"),
+            Tag(_, 0) => Some("PrivateGroupLength"),
+            Tag(group, 0x10..=0xFF) if group % 2 == 1 => Some("PrivateCreator"),
+            Tag(group, _) if group % 2 == 1 => None,
+            _ => STANDARD.by_tag(tag).map(|e| e.alias()),
+        }
+    }
+
+    /// The VR of a tag; where the standard leaves a choice, the one that is right without more knowledge.
+    pub fn vr(&self, tag: Tag, creator: Option<&str>) -> Option<VR> {
+        self.virtual_vr(tag, creator).map(|vr| resolved(vr, false))
+    }
+
+    /// Whether the tag has a name.
+    pub fn is_known(&self, tag: Tag) -> bool {
+        self.name_ref(tag, None).is_some()
+    }
+
+    /// The VR of an implicit element of a data set; `signed` if Pixel Representation says so.
+    pub(crate) fn implicit_vr(&self, tag: Tag, data: &DataSet, signed: bool) -> VR {
+        let has_creators = tag.0 % 2 == 1 && !self.added.is_empty();
+        let creator = if has_creators { data.private_creator_of(tag) } else { None };
+        self.virtual_vr(tag, creator.as_deref()).map_or(VR::UN, |vr| resolved(vr, signed))
+    }
+
+    fn virtual_vr(&self, tag: Tag, creator: Option<&str>) -> Option<VirtualVr> {
+        if let Some(entry) = self.added(tag, creator) {
+            return Some(VirtualVr::Exact(entry.vr));
+        }
+        match tag {
+            Tag(_, 0) => Some(VirtualVr::Exact(VR::UL)),
+            Tag(group, 0x10..=0xFF) if group % 2 == 1 => Some(VirtualVr::Exact(VR::LO)),
+            Tag(group, _) if group % 2 == 1 => None,
+            _ => STANDARD.by_tag(tag).map(|e| e.vr()),
+        }
+    }
+
+    fn added(&self, tag: Tag, creator: Option<&str>) -> Option<&Entry> {
+        if self.added.is_empty() {
+            return None;
+        }
+        let owned = creator.and_then(|c| self.added.get(&(without_block(tag), Some(c.to_owned()))));
+        owned.or_else(|| self.added.get(&(tag, None)))
+    }
+
+    /// The tag that a text names: a keyword, `gggg,eeee`, `gggg-eeee` or `ggggeeee`.
+    pub fn parse_tag(&self, text: &str) -> Option<Tag> {
+        let named = || self.by_name.get(text).copied();
+        parse_number(text).or_else(named).or_else(|| STANDARD.by_name(text).map(|e| e.tag()))
+    }
+}
+
+fn parse_number(text: &str) -> Option<Tag> {
+    let (group, element) = match text.len() {
+        9 if matches!(text.as_bytes()[4], b',' | b'-') => (text.get(..4)?, text.get(5..)?),
+        8 => (text.get(..4)?, text.get(4..)?),
+        _ => return None,
+    };
+    let number = |t: &str| if t.bytes().all(|b| b.is_ascii_hexdigit()) { u16::from_str_radix(t, 16).ok() } else { None };
+    Some(Tag(number(group)?, number(element)?))
+}
+
+fn without_block(tag: Tag) -> Tag {
+    Tag(tag.0, tag.1 & 0x00FF)
+}
+
+/// The VR where the standard leaves a choice (PS3.5 A.1).
+fn resolved(vr: VirtualVr, signed: bool) -> VR {
+    match vr {
+        VirtualVr::Exact(vr) => vr,
+        VirtualVr::Xs if signed => VR::SS,
+        VirtualVr::Xs => VR::US,
+        _ => VR::OW,
+    }
+}

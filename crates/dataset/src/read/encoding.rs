@@ -1,0 +1,75 @@
+//! How elements are laid out, as labelled or as seen.
+
+use dicom_core::{Tag, VR};
+
+use crate::dictionary::Dictionary;
+use crate::syntax::TransferSyntax;
+
+/// Longest first element that is believed of data without a label.
+const PLAUSIBLE_LENGTH: u32 = 1 << 20;
+
+/// The layout of elements. There is no implicit big endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Encoding {
+    pub explicit: bool,
+    pub big_endian: bool,
+}
+
+impl Encoding {
+    pub(super) const IMPLICIT: Self = Self { explicit: false, big_endian: false };
+    pub(super) const EXPLICIT: Self = Self { explicit: true, big_endian: false };
+    const BIG_ENDIAN: Self = Self { explicit: true, big_endian: true };
+
+    /// The encoding that a transfer syntax promises.
+    pub(super) fn of(syntax: &TransferSyntax) -> Self {
+        Self { explicit: syntax.is_explicit(), big_endian: syntax.is_big_endian() }
+    }
+
+    /// The transfer syntax to name if there is no label.
+    pub(super) fn syntax(self) -> TransferSyntax {
+        match self {
+            Self { explicit: false, .. } => TransferSyntax::IMPLICIT_LITTLE_ENDIAN,
+            Self { big_endian: false, .. } => TransferSyntax::EXPLICIT_LITTLE_ENDIAN,
+            Self { big_endian: true, .. } => TransferSyntax::EXPLICIT_BIG_ENDIAN,
+        }
+    }
+
+    /// The encoding of data with a label, which may be wrong: the first element decides.
+    pub(super) fn detect(bytes: &[u8], labelled: Self, dictionary: &Dictionary) -> Self {
+        if labelled.explicit && labelled.plausible(bytes, dictionary) {
+            return labelled;
+        }
+        Self::guess(bytes, dictionary).unwrap_or(labelled)
+    }
+
+    /// The encoding of data without a label; `None` if the first element is no plausible one.
+    ///
+    /// Explicit comes first: the letters of a VR are a sure sign, and read as a length they would be a plausible one.
+    pub(super) fn guess(bytes: &[u8], dictionary: &Dictionary) -> Option<Self> {
+        [Self::EXPLICIT, Self::BIG_ENDIAN, Self::IMPLICIT].into_iter().find(|e| e.plausible(bytes, dictionary))
+    }
+
+    fn plausible(self, bytes: &[u8], dictionary: &Dictionary) -> bool {
+        let Some(first) = bytes.first_chunk::<8>() else { return false };
+        let tag = self.tag(first);
+        let sane_group = (0x0002..0xFFFC).contains(&tag.0) && tag.0 != 0x0003;
+        if self.explicit {
+            let known = || tag.0 % 2 == 1 || tag.1 == 0 || dictionary.is_known(tag);
+            return sane_group && VR::from_binary([first[4], first[5]]).is_some() && known();
+        }
+        let length = self.u32([first[4], first[5], first[6], first[7]]);
+        sane_group && dictionary.is_known(tag) && (length == u32::MAX || length < PLAUSIBLE_LENGTH)
+    }
+
+    pub(super) fn tag(self, bytes: &[u8; 8]) -> Tag {
+        Tag(self.u16([bytes[0], bytes[1]]), self.u16([bytes[2], bytes[3]]))
+    }
+
+    pub(super) fn u16(self, bytes: [u8; 2]) -> u16 {
+        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    }
+
+    pub(super) fn u32(self, bytes: [u8; 4]) -> u32 {
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+}

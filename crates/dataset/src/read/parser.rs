@@ -1,0 +1,383 @@
+//! The loop over elements. It keeps its own stack, so that nesting costs no call frames, and copies no value (big endian
+//! numbers excepted). Lengths of items and sequences that reach too far are only hints: what bounds them is the source.
+
+use bytes::Bytes;
+use dicom_core::{Tag, VR};
+
+use super::encoding::Encoding;
+use super::{ReadError, ReadOptions};
+use crate::data::{DataSet, Element, Value};
+use crate::number;
+
+pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);
+pub(super) const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
+pub(super) const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
+const UNDEFINED: u32 = u32::MAX;
+/// Elements of a usual image header: room for them is made at once.
+const USUAL_ELEMENTS: usize = 96;
+
+/// What to read.
+pub(super) struct Input<'a> {
+    pub source: &'a Bytes,
+    /// Whether nothing follows `source`.
+    pub whole: bool,
+    pub encoding: Encoding,
+    pub stop: Stop,
+    pub options: &'a ReadOptions,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    Never,
+    AtPixelData,
+    AfterGroupTwo,
+}
+
+/// What was read.
+pub(super) struct Parsed {
+    pub dataset: DataSet,
+    /// The element that stopped the loop, if pixel data did.
+    pub pixel: Option<Head>,
+    /// Where reading stopped.
+    pub end: usize,
+}
+
+/// The header of an element.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub tag: Tag,
+    pub vr: VR,
+    pub offset: usize,
+    pub value_offset: usize,
+    /// In bytes; `None` if undefined.
+    pub length: Option<u32>,
+}
+
+/// The data set being filled: the object's own or that of the innermost open item.
+struct Scope {
+    data: DataSet,
+    /// `None`: it ends at its delimiter, or with the source.
+    end: Option<usize>,
+    encoding: Encoding,
+    /// Whether values that are US or SS are signed: Pixel Representation (0028,0103) here or further out.
+    signed: bool,
+}
+
+/// An open sequence.
+struct Level {
+    head: Head,
+    /// `None`: it ends at its delimiter.
+    end: Option<usize>,
+    /// Of its items.
+    encoding: Encoding,
+    items: Vec<DataSet>,
+    in_item: bool,
+    /// The data set that the sequence belongs to.
+    outer: Scope,
+}
+
+struct Parser<'a> {
+    input: &'a Input<'a>,
+    at: usize,
+    scope: Scope,
+    levels: Vec<Level>,
+    elements: usize,
+}
+
+enum Flow {
+    Next,
+    Done(Option<Head>),
+}
+
+/// Reads elements from `start` on.
+pub(super) fn read(input: &Input<'_>, start: usize) -> Result<Parsed, ReadError> {
+    let mut data = DataSet::with_charset(input.options.default_charset);
+    data.reserve(USUAL_ELEMENTS.min(input.source.len() / 8));
+    let scope = Scope { data, end: None, encoding: input.encoding, signed: false };
+    let mut parser = Parser { input, at: start, scope, levels: Vec::new(), elements: 0 };
+    loop {
+        if let Flow::Done(pixel) = parser.step()? {
+            let mut dataset = parser.scope.data;
+            dataset.settle();
+            return Ok(Parsed { dataset, pixel, end: parser.at });
+        }
+    }
+}
+
+impl Parser<'_> {
+    fn step(&mut self) -> Result<Flow, ReadError> {
+        match self.levels.last() {
+            Some(level) if !level.in_item => self.next_item()?,
+            Some(_) if self.scope.end.is_some_and(|end| self.at >= end) => self.close_item(),
+            None if self.at_end()? => return Ok(Flow::Done(None)),
+            _ => return self.next_element(),
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Whether the top-level data set is over: nothing or only zero padding is left.
+    fn at_end(&self) -> Result<bool, ReadError> {
+        let rest = self.input.source.get(self.at..).unwrap_or_default();
+        if rest.len() >= 8 && rest[..4] != [0; 4] {
+            return Ok(false);
+        }
+        if !self.input.whole {
+            return if rest.len() < 8 { Err(ReadError::Incomplete(self.input.source.len())) } else { Ok(false) };
+        }
+        Ok(rest.iter().all(|b| *b == 0))
+    }
+
+    fn next_element(&mut self) -> Result<Flow, ReadError> {
+        let head = self.head()?;
+        if head.tag.0 == 0xFFFE {
+            self.delimiter(head)?;
+            return Ok(Flow::Next);
+        }
+        if self.levels.is_empty() {
+            match self.input.stop {
+                Stop::AtPixelData if is_pixel_data(head.tag) => return Ok(Flow::Done(Some(head))),
+                Stop::AfterGroupTwo if head.tag.0 != 2 => return Ok(Flow::Done(None)),
+                _ => {}
+            }
+        }
+        self.count()?;
+        match head.length {
+            None if is_fragmented(head) => self.fragments(head)?,
+            None => self.open_sequence(head, None)?,
+            Some(length) if head.vr == VR::SQ => self.open_sequence(head, Some(length))?,
+            Some(length) => self.value(head, length as usize)?,
+        }
+        Ok(Flow::Next)
+    }
+
+    fn value(&mut self, head: Head, length: usize) -> Result<(), ReadError> {
+        let source = self.input.source;
+        let mut end = head.value_offset.saturating_add(length);
+        if end > source.len() {
+            let cut_pixels = self.input.whole && self.levels.is_empty() && is_pixel_data(head.tag);
+            if !cut_pixels {
+                return Err(self.short(head.tag, head.offset));
+            }
+            end = source.len();
+        }
+        let raw = source.slice(head.value_offset.min(end)..end);
+        let raw = if self.scope.encoding.big_endian { number::swapped(head.vr, raw) } else { raw };
+        if head.tag == Tag(0x0028, 0x0103) {
+            self.scope.signed = raw.first() == Some(&1);
+        }
+        self.at = end;
+        self.scope.data.push(Element { tag: head.tag, vr: head.vr, value: Value::Bytes(raw) });
+        Ok(())
+    }
+
+    fn open_sequence(&mut self, head: Head, length: Option<u32>) -> Result<(), ReadError> {
+        let limit = self.input.options.max_depth;
+        if self.levels.len() >= limit {
+            return Err(ReadError::TooDeep { limit, tag: head.tag, offset: head.offset as u64 });
+        }
+        let end = length.map(|l| head.value_offset.saturating_add(l as usize));
+        let mut encoding = self.scope.encoding;
+        if head.vr == VR::UN {
+            // Of undefined length, its items are implicit little endian whatever surrounds them (PS3.5 6.2.2, note 2).
+            let first = self.input.source.get(head.value_offset + 8..).unwrap_or_default();
+            encoding = Encoding::detect(first, Encoding::IMPLICIT, &self.input.options.dictionary);
+        }
+        let inner = Scope { data: DataSet::new(), end: None, encoding, signed: self.scope.signed };
+        let outer = std::mem::replace(&mut self.scope, inner);
+        self.levels.push(Level { head, end, encoding, items: Vec::new(), in_item: false, outer });
+        self.at = head.value_offset;
+        Ok(())
+    }
+
+    /// Between the items of the innermost sequence.
+    fn next_item(&mut self) -> Result<(), ReadError> {
+        let Some(level) = self.levels.last() else { return Ok(()) };
+        if level.end.is_some_and(|end| self.at >= end) {
+            self.close_sequence();
+            return Ok(());
+        }
+        let (tag, defined) = (level.head.tag, level.end.is_some());
+        let Some(bytes) = self.peek() else { return Err(self.short(tag, level.head.offset)) };
+        let (charset, encoding) = (level.outer.data.charset(), level.encoding);
+        let length = encoding.u32([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        match encoding.tag(&bytes) {
+            ITEM => {
+                self.count()?;
+                self.at += 8;
+                let end = (length != UNDEFINED).then(|| self.at.saturating_add(length as usize));
+                self.scope.data = DataSet::with_charset(charset);
+                self.scope.end = end;
+                self.scope.encoding = encoding;
+                self.levels.last_mut().into_iter().for_each(|l| l.in_item = true);
+            }
+            SEQUENCE_END => {
+                self.at += 8;
+                if !defined {
+                    self.close_sequence();
+                }
+            }
+            // Left over from an item whose length was wrong.
+            ITEM_END => self.at += 8,
+            _ => {
+                let problem = "a sequence holds something that is no item";
+                return Err(ReadError::Malformed { tag, offset: self.at as u64, problem });
+            }
+        }
+        Ok(())
+    }
+
+    fn close_item(&mut self) {
+        let mut data = std::mem::take(&mut self.scope.data);
+        data.settle();
+        if let Some(level) = self.levels.last_mut() {
+            level.items.push(data);
+            level.in_item = false;
+            self.scope.signed = level.outer.signed;
+        }
+    }
+
+    fn close_sequence(&mut self) {
+        if let Some(level) = self.levels.pop() {
+            self.scope = level.outer;
+            self.scope.data.push(Element { tag: level.head.tag, vr: VR::SQ, value: Value::Items(level.items) });
+        }
+    }
+
+    /// A delimiter where an element could be. Strays are skipped.
+    fn delimiter(&mut self, head: Head) -> Result<(), ReadError> {
+        if head.tag == ITEM {
+            let problem = "an item outside of a sequence";
+            return Err(ReadError::Malformed { tag: head.tag, offset: head.offset as u64, problem });
+        }
+        let open = !self.levels.is_empty() && self.scope.end.is_none();
+        // At the end of the sequence, an item without its own delimiter ends too: the sequence takes the delimiter.
+        if head.tag != SEQUENCE_END || !open {
+            self.at += 8;
+        }
+        if open {
+            self.close_item();
+        }
+        Ok(())
+    }
+
+    /// Encapsulated pixel data (PS3.5 A.4).
+    fn fragments(&mut self, head: Head) -> Result<(), ReadError> {
+        let source = self.input.source;
+        let lenient = self.input.whole && self.levels.is_empty() && is_pixel_data(head.tag);
+        let mut fragments = Vec::new();
+        self.at = head.value_offset;
+        loop {
+            let Some(bytes) = self.peek() else {
+                if lenient {
+                    self.at = source.len();
+                    break;
+                }
+                return Err(self.short(head.tag, head.offset));
+            };
+            let encoding = self.scope.encoding;
+            let length = encoding.u32([bytes[4], bytes[5], bytes[6], bytes[7]]) as usize;
+            match encoding.tag(&bytes) {
+                ITEM => {}
+                SEQUENCE_END => {
+                    self.at += 8;
+                    break;
+                }
+                _ => {
+                    let problem = "encapsulated data holds something that is no item";
+                    return Err(ReadError::Malformed { tag: head.tag, offset: self.at as u64, problem });
+                }
+            }
+            self.count()?;
+            let (start, mut end) = (self.at + 8, (self.at + 8).saturating_add(length));
+            if end > source.len() {
+                if !lenient {
+                    return Err(self.short(head.tag, head.offset));
+                }
+                end = source.len();
+            }
+            fragments.push(source.slice(start..end));
+            self.at = end;
+        }
+        self.scope.data.push(Element { tag: head.tag, vr: head.vr, value: Value::Fragments(fragments) });
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), ReadError> {
+        let limit = self.input.options.max_elements;
+        self.elements += 1;
+        if self.elements > limit { Err(ReadError::TooManyElements { limit }) } else { Ok(()) }
+    }
+
+    fn peek(&self) -> Option<[u8; 8]> {
+        self.input.source.get(self.at..)?.first_chunk().copied()
+    }
+
+    /// The source ends within an element.
+    fn short(&self, tag: Tag, offset: usize) -> ReadError {
+        if self.input.whole {
+            ReadError::Truncated { tag, offset: offset as u64 }
+        } else {
+            ReadError::Incomplete(self.input.source.len())
+        }
+    }
+
+    /// Decodes the header of the element at hand (PS3.5 7.1).
+    fn head(&self) -> Result<Head, ReadError> {
+        let encoding = self.scope.encoding;
+        let Some(bytes) = self.peek() else {
+            let (tag, offset) = self.levels.last().map_or((self.partial_tag(), self.at), |l| (l.head.tag, l.head.offset));
+            return Err(self.short(tag, offset));
+        };
+        let tag = encoding.tag(&bytes);
+        let head = |vr, header_bytes, length| Head {
+            tag,
+            vr,
+            offset: self.at,
+            value_offset: self.at + header_bytes,
+            length: (length != UNDEFINED).then_some(length),
+        };
+        let length = encoding.u32([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        if tag.0 == 0xFFFE {
+            return Ok(head(VR::UN, 8, length));
+        }
+        let letters = [bytes[4], bytes[5]];
+        // Without letters, this element is an implicit one under an explicit label.
+        if !encoding.explicit || !letters.iter().all(u8::is_ascii_uppercase) {
+            return Ok(head(self.implicit_vr(tag), 8, length));
+        }
+        let short_length = u32::from(encoding.u16([bytes[6], bytes[7]]));
+        let long = self.input.source.get(self.at + 8..).and_then(|b| b.first_chunk()).map(|b| encoding.u32(*b));
+        match VR::from_binary(letters) {
+            Some(vr) if !number::has_long_header(vr) => Ok(head(vr, 8, short_length)),
+            Some(vr) => long.map(|length| head(vr, 12, length)).ok_or_else(|| self.short(tag, self.at)),
+            // A VR of the future has a long header (PS3.5 7.1.2), one that somebody made up may have a short one.
+            None => {
+                let left = self.input.source.len().saturating_sub(self.at + 12);
+                let fits = |l: &u32| *l == UNDEFINED || *l as usize <= left;
+                let long = long.filter(|l| short_length == 0 && fits(l));
+                Ok(long.map_or(head(VR::UN, 8, short_length), |length| head(VR::UN, 12, length)))
+            }
+        }
+    }
+
+    fn implicit_vr(&self, tag: Tag) -> VR {
+        self.input.options.dictionary.implicit_vr(tag, &self.scope.data, self.scope.signed)
+    }
+
+    /// As much of a tag as there is.
+    fn partial_tag(&self) -> Tag {
+        let mut bytes = [0; 8];
+        let rest = self.input.source.get(self.at..).unwrap_or_default();
+        bytes.iter_mut().zip(rest).for_each(|(b, r)| *b = *r);
+        self.scope.encoding.tag(&bytes)
+    }
+}
+
+fn is_pixel_data(tag: Tag) -> bool {
+    tag.0 == 0x7FE0 && matches!(tag.1, 0x0008 | 0x0009 | 0x0010)
+}
+
+/// Whether a value of undefined length holds fragments, not items with elements.
+fn is_fragmented(head: Head) -> bool {
+    is_pixel_data(head.tag) || matches!(head.vr, VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV)
+}
