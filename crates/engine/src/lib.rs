@@ -1,1 +1,23 @@
-//! Room `engine`.
+//! Room `engine`: the use cases of a DICOM store, one free function each: store, find, read, delete, changes, settings,
+//! and the sweeps that keep the house clean.
+//!
+//! Doors (`scp`, `rest`) call these functions and nothing else; databases and storage areas are reached only through the
+//! ports in `model`. Start at [`store`], then [`find`] and [`read`].
+
+pub mod annotations;
+pub mod blobs;
+pub mod changes;
+pub mod delete;
+pub mod engine;
+pub mod find;
+pub mod read;
+pub mod script;
+pub mod settings;
+pub mod statistics;
+pub mod store;
+pub mod sweeps;
+
+pub use engine::{Ctx, Engine, EngineConfig, Modality, ModalityNames, Parts};
+pub use find::{Found, Query};
+pub use settings::Settings;
+pub use store::{Ingest, StoreOutcome};

@@ -1,0 +1,163 @@
+//! What clients attach to resources: metadata, attachments, labels, protection.
+
+use crate::{Ctx, Engine, sweeps};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use md5::{Digest, Md5};
+use model::ports::index::Expect;
+use model::{Attachment, Compression, ContentType, Error, ErrorKind, Level, MetadataKind, OrthancId, Result};
+use std::collections::BTreeSet;
+
+/// What a client must know to change something: without `CheckRevisions`, nothing.
+fn expect(eng: &Engine, if_match: Option<i64>) -> Expect {
+    if eng.config.check_revisions { Expect::Revision(if_match) } else { Expect::Anything }
+}
+
+fn only_user(is_user: bool, what: &str) -> Result<()> {
+    if is_user { Ok(()) } else { Err(Error::new(ErrorKind::Forbidden, format!("only user {what} can be changed"))) }
+}
+
+/// Sets a user metadata and returns its revision.
+///
+/// # Errors
+/// `Forbidden` for built-in metadata, `UnknownResource`, `Revision`.
+pub async fn set_metadata(
+    eng: &Engine,
+    _ctx: &Ctx,
+    (level, id): (Level, OrthancId),
+    kind: MetadataKind,
+    value: &str,
+    if_match: Option<i64>,
+) -> Result<i64> {
+    only_user(kind.is_user(), "metadata")?;
+    eng.index.set_metadata(level, id, kind, value, expect(eng, if_match)).await
+}
+
+/// Deletes a user metadata.
+///
+/// # Errors
+/// `Forbidden` for built-in metadata, `UnknownResource`, `InexistentItem`, `Revision`.
+pub async fn delete_metadata(
+    eng: &Engine,
+    _ctx: &Ctx,
+    (level, id): (Level, OrthancId),
+    kind: MetadataKind,
+    if_match: Option<i64>,
+) -> Result<()> {
+    only_user(kind.is_user(), "metadata")?;
+    eng.index.delete_metadata(level, id, kind, expect(eng, if_match)).await
+}
+
+/// Stores a user attachment from a stream and returns its revision.
+///
+/// # Errors
+/// `Forbidden` for built-in content, `UnknownResource`, `Revision`, `StorageFull`; those of the stream.
+pub async fn set_attachment(
+    eng: &Engine,
+    _ctx: &Ctx,
+    (level, id): (Level, OrthancId),
+    content_type: ContentType,
+    mut body: BoxStream<'_, Result<Bytes>>,
+    if_match: Option<i64>,
+) -> Result<i64> {
+    only_user(content_type.is_user(), "attachments")?;
+    let blob = eng.blobs.take().await?;
+    let mut writer = eng.storage.create(blob).await?;
+    let (mut md5, mut size) = (Md5::new(), 0);
+    while let Some(piece) = body.next().await {
+        let written = match piece {
+            Ok(piece) => {
+                size += piece.len() as u64;
+                md5.update(&piece);
+                writer.write(piece).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            writer.discard().await;
+            sweeps::discard(eng, blob).await;
+            return Err(error);
+        }
+    }
+    writer.finish().await?;
+    let md5: String =
+        if eng.config.store_md5 { md5.finalize().iter().map(|b| format!("{b:02x}")).collect() } else { String::new() };
+    let attachment = Attachment {
+        id: blob,
+        content_type,
+        compression: Compression::None,
+        size_bytes: size,
+        stored_size_bytes: size,
+        stored_md5: md5.clone(),
+        md5,
+        revision: 0,
+    };
+    let set = eng.index.set_attachment(level, id, attachment, expect(eng, if_match)).await;
+    match &set {
+        Err(e) if matches!(e.kind(), ErrorKind::UnknownResource | ErrorKind::Revision) => sweeps::discard(eng, blob).await,
+        Ok(_) => sweeps::deleted(eng).await?,
+        Err(_) => {}
+    }
+    set
+}
+
+/// Deletes a user attachment.
+///
+/// # Errors
+/// `Forbidden` for built-in content, `UnknownResource`, `InexistentItem`, `Revision`.
+pub async fn delete_attachment(
+    eng: &Engine,
+    _ctx: &Ctx,
+    (level, id): (Level, OrthancId),
+    content_type: ContentType,
+    if_match: Option<i64>,
+) -> Result<()> {
+    only_user(content_type.is_user(), "attachments")?;
+    eng.index.delete_attachment(level, id, content_type, expect(eng, if_match)).await?;
+    sweeps::deleted(eng).await
+}
+
+/// Adds or removes one label.
+///
+/// # Errors
+/// `BadRequest` unless it is made of `[A-Za-z0-9_-]` (Orthanc: labels), `UnknownResource`.
+pub async fn change_label(
+    eng: &Engine,
+    _ctx: &Ctx,
+    (level, id): (Level, OrthancId),
+    label: &str,
+    add: LabelChange,
+) -> Result<()> {
+    if label.is_empty() || label.len() > 64 || !label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-') {
+        return Err(Error::new(
+            ErrorKind::BadRequest,
+            format!("a label has 1 to 64 characters of A-Z, a-z, 0-9, _ and -: {label:?}"),
+        ));
+    }
+    let (one, none) = (BTreeSet::from([label.to_owned()]), BTreeSet::new());
+    match add {
+        LabelChange::Add => eng.index.change_labels(level, id, &one, &none).await,
+        LabelChange::Remove => eng.index.change_labels(level, id, &none, &one).await,
+    }
+}
+
+/// Whether a label comes or goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelChange {
+    Add,
+    Remove,
+}
+
+/// Every label in use.
+pub async fn labels(eng: &Engine, _ctx: &Ctx) -> Result<BTreeSet<String>> {
+    eng.index.labels().await
+}
+
+/// Exempts a patient from recycling, or undoes that.
+///
+/// # Errors
+/// `UnknownResource`.
+pub async fn set_protected(eng: &Engine, _ctx: &Ctx, patient: OrthancId, protected: bool) -> Result<()> {
+    eng.index.set_protected(patient, protected).await
+}

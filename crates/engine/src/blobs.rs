@@ -1,0 +1,46 @@
+//! Names of blobs, reserved in blocks so that a crash leaves a list of what it may have orphaned (architecture, decision 3).
+
+use model::ports::Index;
+use model::{AttachmentId, Error, ErrorKind, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Names reserved at once: one small insert per so many stores.
+const BLOCK: usize = 256;
+
+/// Hands out reserved names.
+pub(crate) struct BlobNames {
+    index: Arc<dyn Index>,
+    free: Mutex<Vec<AttachmentId>>,
+    refill: tokio::sync::Mutex<()>,
+}
+
+impl BlobNames {
+    pub(crate) fn new(index: Arc<dyn Index>) -> Self {
+        Self { index, free: Mutex::new(Vec::new()), refill: tokio::sync::Mutex::new(()) }
+    }
+
+    fn pop(&self) -> Option<AttachmentId> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// A name that nobody used before and that a sweep would find if this process died.
+    pub(crate) async fn take(&self) -> Result<AttachmentId> {
+        if let Some(id) = self.pop() {
+            return Ok(id);
+        }
+        let _one_at_a_time = self.refill.lock().await;
+        if let Some(id) = self.pop() {
+            return Ok(id);
+        }
+        let mut block = self.index.reserve_blobs(BLOCK).await?.0;
+        let id = block.pop().ok_or_else(|| Error::new(ErrorKind::Internal, "the index reserved no blob names"))?;
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).extend(block);
+        Ok(id)
+    }
+
+    /// Gives the unused names back.
+    pub(crate) async fn release(&self) -> Result<()> {
+        let unused = std::mem::take(&mut *self.free.lock().unwrap_or_else(PoisonError::into_inner));
+        self.index.release_blobs(&unused).await
+    }
+}

@@ -1,0 +1,157 @@
+//! The engine: a bag of parts that every use case takes.
+
+use crate::blobs::BlobNames;
+use crate::settings::Settings;
+use dataset::{CharacterSet, Dictionary, ReadOptions};
+use model::metadata::MetadataNames;
+use model::ports::{Hooks, Index, StorageArea};
+use model::{Level, MainTags, Origin, Overwrite, Result};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Who asks: every use case takes it second.
+#[derive(Clone, Debug, Default)]
+pub struct Ctx {
+    pub origin: Origin,
+}
+
+/// A remote DICOM node (Orthanc: `DicomModalities`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Modality {
+    pub aet: String,
+    pub host: String,
+    pub port: u16,
+    pub manufacturer: String,
+    pub allow_echo: bool,
+    pub allow_store: bool,
+    /// The entry as the configuration gives it, for `/modalities?expand`.
+    pub definition: serde_json::Value,
+}
+
+/// Modalities by their symbolic name.
+pub type ModalityNames = BTreeMap<String, Modality>;
+
+/// The options that use cases depend on, under Orthanc's names.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    pub overwrite: Overwrite,
+    /// `StoreMD5ForAttachments`
+    pub store_md5: bool,
+    /// `CaseSensitivePN`
+    pub case_sensitive_pn: bool,
+    /// `LimitFindResults` and `LimitFindInstances`, 0 for none.
+    pub limit_find_results: u64,
+    pub limit_find_instances: u64,
+    /// `StorageAccessOnFind`
+    pub storage_access_on_find: StorageAccessOnFind,
+    /// `CheckRevisions`
+    pub check_revisions: bool,
+    pub main_tags: MainTags,
+    pub metadata_names: MetadataNames,
+    /// `UserContentType`: name to number and MIME type.
+    pub user_content_types: BTreeMap<String, (u16, String)>,
+    pub dictionary: Arc<Dictionary>,
+    /// `DefaultEncoding` at the start; [`Settings`] may change it.
+    pub default_encoding: CharacterSet,
+    pub modalities: ModalityNames,
+}
+
+/// Orthanc: `StorageAccessOnFind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageAccessOnFind {
+    /// Files may be read to filter and to answer.
+    Always,
+    /// Files may be read to answer only.
+    Answers,
+    Never,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            overwrite: Overwrite::Never,
+            store_md5: true,
+            case_sensitive_pn: false,
+            limit_find_results: 0,
+            limit_find_instances: 0,
+            storage_access_on_find: StorageAccessOnFind::Always,
+            check_revisions: false,
+            main_tags: MainTags::default(),
+            metadata_names: MetadataNames::default(),
+            user_content_types: BTreeMap::new(),
+            dictionary: Arc::new(Dictionary::standard()),
+            default_encoding: CharacterSet::parse("Latin1").unwrap_or_default(),
+            modalities: BTreeMap::new(),
+        }
+    }
+}
+
+/// What the engine is built from.
+pub struct Parts {
+    pub index: Arc<dyn Index>,
+    pub storage: Arc<dyn StorageArea>,
+    pub hooks: Arc<dyn Hooks>,
+    pub config: EngineConfig,
+}
+
+/// Counters for `/tools/metrics-prometheus`.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pub stored: AtomicU64,
+    pub already_stored: AtomicU64,
+    pub store_failures: AtomicU64,
+    pub received_bytes: AtomicU64,
+    pub finds: AtomicU64,
+}
+
+impl Metrics {
+    pub(crate) fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// The parts, wired. Cheap to share behind an `Arc`.
+pub struct Engine {
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) storage: Arc<dyn StorageArea>,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) blobs: BlobNames,
+    pub config: EngineConfig,
+    pub settings: Settings,
+    pub metrics: Metrics,
+    /// `MainDicomTagsSignature` by level, made once.
+    pub(crate) signatures: [String; 4],
+}
+
+impl Engine {
+    pub fn new(parts: Parts) -> Self {
+        let signatures = Level::ALL.map(|l| parts.config.main_tags.signature(l));
+        Self {
+            blobs: BlobNames::new(parts.index.clone()),
+            settings: Settings::new(&parts.config),
+            index: parts.index,
+            storage: parts.storage,
+            hooks: parts.hooks,
+            config: parts.config,
+            metrics: Metrics::default(),
+            signatures,
+        }
+    }
+
+    /// How data sets are read now: dictionary and default character set.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            default_charset: self.settings.default_encoding(),
+            dictionary: self.config.dictionary.clone(),
+            ..ReadOptions::default()
+        }
+    }
+
+    /// Gives back what this process holds and closes the index. Call it last.
+    pub async fn close(&self) -> Result<()> {
+        let released = self.blobs.release().await;
+        self.index.close().await;
+        released
+    }
+}

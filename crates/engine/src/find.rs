@@ -1,0 +1,282 @@
+//! Finding resources: what every door's search becomes.
+//!
+//! The index filters by the tags that it keeps. Other tags are read from the header of one instance below the candidate, if
+//! `StorageAccessOnFind` allows it.
+
+use crate::engine::{Metrics, StorageAccessOnFind};
+use crate::read::{self, Extent};
+use crate::{Ctx, Engine};
+use dataset::{DataSet, Tag, VR, Value};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use model::matching::{Ranges, matches, parse_rule};
+use model::query::{LabelsRule, MetadataConstraint, OrderBy, TagConstraint};
+use model::{Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result, TagMap, tags};
+
+/// Headers read at once.
+const PARALLEL_READS: usize = 4;
+/// Candidates that a search by a tag outside of the index may read.
+const SCAN_PAGE: u64 = 500;
+
+/// A search as a client asks for it.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub level: Level,
+    /// The resource itself, or its ancestors or descendants.
+    pub related_to: Vec<(Level, OrthancId)>,
+    /// DICOM query keys as text (PS3.4 C.2.2.2); empty matches everything.
+    pub tags: Vec<(Tag, String)>,
+    pub case_sensitive: bool,
+    pub metadata: Vec<MetadataConstraint>,
+    pub labels: Vec<String>,
+    pub labels_rule: LabelsRule,
+    pub order: Vec<OrderBy>,
+    pub since: u64,
+    /// 0 for all.
+    pub limit: u64,
+    pub fields: Fields,
+    /// More tags for the answer, from the index if it has them.
+    pub requested: Vec<Tag>,
+}
+
+impl Query {
+    /// Everything at one level.
+    pub fn all(level: Level) -> Self {
+        Self {
+            level,
+            related_to: vec![],
+            tags: vec![],
+            case_sensitive: false,
+            metadata: vec![],
+            labels: vec![],
+            labels_rule: LabelsRule::All,
+            order: vec![],
+            since: 0,
+            limit: 0,
+            fields: Fields::NONE,
+            requested: vec![],
+        }
+    }
+}
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub resource: Resource,
+    /// The values of `Query::requested` that exist.
+    pub requested: TagMap,
+    /// Those of them that are sequences.
+    pub requested_items: DataSet,
+}
+
+/// Answers a search, in the order of [`Query::order`], then of creation.
+///
+/// # Errors
+/// `DatabaseUnavailable`, `Database`; those of reading files.
+pub async fn find(eng: &Engine, ctx: &Ctx, query: &Query) -> Result<Vec<Found>> {
+    Metrics::add(&eng.metrics.finds, 1);
+    let plan = plan(eng, query);
+    let resources = if plan.unindexed.is_empty() { eng.index.find(&plan.request).await? } else { scan(eng, &plan).await? };
+    let _ = ctx;
+    if query.requested.is_empty() {
+        let bare = |resource| Found { resource, requested: TagMap::new(), requested_items: DataSet::new() };
+        return Ok(resources.into_iter().map(bare).collect());
+    }
+    let answers = resources.into_iter().map(|resource| answer(eng, resource, &query.requested));
+    stream::iter(answers).buffered(PARALLEL_READS).try_collect().await
+}
+
+/// How many resources a search would find without paging (Orthanc: `/tools/count-resources`).
+pub async fn count(eng: &Engine, _ctx: &Ctx, query: &Query) -> Result<u64> {
+    let mut plan = plan(eng, query);
+    plan.request.since = 0;
+    plan.request.limit = 0;
+    if plan.unindexed.is_empty() {
+        return eng.index.count(&plan.request).await;
+    }
+    (plan.since, plan.limit) = (0, 0);
+    Ok(scan(eng, &plan).await?.len() as u64)
+}
+
+/// One resource.
+///
+/// # Errors
+/// `UnknownResource`.
+pub async fn one(eng: &Engine, ctx: &Ctx, level: Level, id: OrthancId, fields: Fields, requested: Vec<Tag>) -> Result<Found> {
+    let query = Query { related_to: vec![(level, id)], limit: 1, fields, requested, ..Query::all(level) };
+    find(eng, ctx, &query).await?.pop().ok_or_else(|| ErrorKind::UnknownResource.into())
+}
+
+/// Resources whose DICOM identifier equals `text` (Orthanc: `/tools/lookup`).
+pub async fn lookup(eng: &Engine, _ctx: &Ctx, text: &str) -> Result<Vec<(Level, OrthancId)>> {
+    eng.index.lookup_identifier(text).await
+}
+
+/// The level of a resource.
+///
+/// # Errors
+/// `UnknownResource`.
+pub async fn level_of(eng: &Engine, _ctx: &Ctx, id: OrthancId) -> Result<Level> {
+    eng.index.level_of(id).await?.ok_or_else(|| ErrorKind::UnknownResource.into())
+}
+
+/// A search, split into what the index answers and what files must tell.
+struct Plan {
+    request: FindRequest,
+    unindexed: Vec<TagConstraint>,
+    since: u64,
+    limit: u64,
+}
+
+fn plan(eng: &Engine, query: &Query) -> Plan {
+    let mut indexed = vec![];
+    let mut unindexed = vec![];
+    for (tag, text) in &query.tags {
+        let ranges = match eng.config.dictionary.vr(*tag, None) {
+            Some(VR::DA | VR::TM | VR::DT) => Ranges::Allowed,
+            _ => Ranges::Literal,
+        };
+        let Some(rule) = parse_rule(text, ranges) else { continue };
+        let constraint = TagConstraint { tag: *tag, rule, case_sensitive: query.case_sensitive };
+        let known = eng.config.main_tags.level_of(query.level, *tag).is_some()
+            || (*tag == tags::MODALITIES_IN_STUDY && query.level >= Level::Study);
+        if known { indexed.push(constraint) } else { unindexed.push(constraint) }
+    }
+    if eng.config.storage_access_on_find != StorageAccessOnFind::Always && !unindexed.is_empty() {
+        tracing::warn!("a search by tags outside of the index ignores them, as StorageAccessOnFind asks");
+        unindexed.clear();
+    }
+    let scans = !unindexed.is_empty();
+    let request = FindRequest {
+        level: query.level,
+        related_to: query.related_to.clone(),
+        tags: indexed,
+        metadata: query.metadata.clone(),
+        labels: query.labels.clone(),
+        labels_rule: query.labels_rule,
+        order: query.order.clone(),
+        since: if scans { 0 } else { query.since },
+        limit: if scans { SCAN_PAGE } else { query.limit },
+        fields: Fields { parent_tags: query.fields.parent_tags || !query.requested.is_empty(), ..query.fields },
+    };
+    Plan { request, unindexed, since: query.since, limit: query.limit }
+}
+
+/// Reads candidates page by page and keeps those whose file matches.
+async fn scan(eng: &Engine, plan: &Plan) -> Result<Vec<Resource>> {
+    let mut request = plan.request.clone();
+    let mut skip = plan.since;
+    let mut kept = vec![];
+    loop {
+        let page = eng.index.find(&request).await?;
+        let full = page.len() as u64 == SCAN_PAGE;
+        let checks = page.into_iter().map(|resource| async {
+            let matched = file_matches(eng, &resource, &plan.unindexed).await?;
+            Ok::<_, Error>((resource, matched))
+        });
+        let mut checks = stream::iter(checks).buffered(PARALLEL_READS);
+        while let Some((resource, matched)) = checks.try_next().await? {
+            if !matched {
+                continue;
+            }
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
+            kept.push(resource);
+            if plan.limit > 0 && kept.len() as u64 == plan.limit {
+                return Ok(kept);
+            }
+        }
+        if !full {
+            return Ok(kept);
+        }
+        request.since += SCAN_PAGE;
+    }
+}
+
+async fn file_matches(eng: &Engine, resource: &Resource, constraints: &[TagConstraint]) -> Result<bool> {
+    let Some(data) = sample(eng, resource).await? else { return Ok(false) };
+    Ok(constraints.iter().all(|c| {
+        let value = data.text(c.tag);
+        value.is_some_and(|v| {
+            v.split('\\').any(|part| matches(&c.rule, part, c.case_sensitive)) || matches(&c.rule, &v, c.case_sensitive)
+        })
+    }))
+}
+
+/// Orthanc: `Status` of a series, from the `IndexInSeries` of its instances.
+pub async fn series_status(eng: &Engine, series: &Resource) -> Result<&'static str> {
+    let Some(expected) = series.expected_instances else { return Ok("Unknown") };
+    let request = FindRequest { related_to: vec![(Level::Series, series.id)], ..FindRequest::all(Level::Instance) };
+    let mut seen = std::collections::BTreeSet::new();
+    for instance in eng.index.find(&request).await? {
+        match instance.index_in_series {
+            Some(i) if i >= 1 && i <= i64::from(expected) && seen.insert(i) => {}
+            _ => return Ok("Inconsistent"),
+        }
+    }
+    Ok(if seen.len() == expected as usize { "Complete" } else { "Missing" })
+}
+
+/// The header of one instance at or below a resource; `None` if it was deleted meanwhile.
+async fn sample(eng: &Engine, resource: &Resource) -> Result<Option<DataSet>> {
+    let located = match read::first_instance(eng, resource.level, resource.id).await {
+        Err(error) if error.kind() == ErrorKind::UnknownResource => return Ok(None),
+        other => other?,
+    };
+    match read::of(eng, &located, Extent::WithoutPixels).await {
+        Err(error) if error.kind() == ErrorKind::InexistentFile => Ok(None),
+        other => other.map(|stored| Some(stored.dataset)),
+    }
+}
+
+async fn answer(eng: &Engine, resource: Resource, requested: &[Tag]) -> Result<Found> {
+    let mut found = Found { resource, requested: TagMap::new(), requested_items: DataSet::new() };
+    let mut missing = vec![];
+    for tag in requested {
+        match computed(&found.resource, *tag) {
+            Some(value) => found.requested.put(*tag, value),
+            None => match found.resource.tags.iter().rev().find_map(|level| level.get(*tag)) {
+                Some(value) => found.requested.put(*tag, value.to_owned()),
+                None if is_indexed(eng, &found.resource, *tag) => {}
+                None => missing.push(*tag),
+            },
+        }
+    }
+    if missing.is_empty() || eng.config.storage_access_on_find == StorageAccessOnFind::Never {
+        return Ok(found);
+    }
+    if let Some(data) = sample(eng, &found.resource).await? {
+        for tag in missing {
+            match (data.get(tag), data.text(tag)) {
+                (_, Some(text)) => found.requested.put(tag, text),
+                (Some(element), None) if matches!(element.value, Value::Items(_)) => found.requested_items.put(element.clone()),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the index would have the tag if the data set had it.
+fn is_indexed(eng: &Engine, resource: &Resource, tag: Tag) -> bool {
+    eng.config.main_tags.level_of(resource.level, tag).is_some()
+}
+
+/// Tags that are counted, not stored (Orthanc: computed tags, PS3.4 C.6.1.1).
+pub fn computed(resource: &Resource, tag: Tag) -> Option<String> {
+    let counts = resource.counts;
+    let is = |level| resource.level == level;
+    Some(match (tag.0, tag.1) {
+        (0x0008, 0x0056) => "ONLINE".to_owned(),
+        (0x0020, 0x1200) if is(Level::Patient) => counts.studies.to_string(),
+        (0x0020, 0x1202) if is(Level::Patient) => counts.series.to_string(),
+        (0x0020, 0x1204) if is(Level::Patient) => counts.instances.to_string(),
+        (0x0020, 0x1206) if is(Level::Study) => counts.series.to_string(),
+        (0x0020, 0x1208) if is(Level::Study) => counts.instances.to_string(),
+        (0x0020, 0x1209) if is(Level::Series) => counts.instances.to_string(),
+        (0x0008, 0x0061) if is(Level::Study) => resource.modalities.join("\\"),
+        (0x0008, 0x0062) if is(Level::Study) => resource.sop_classes.join("\\"),
+        _ => return None,
+    })
+}

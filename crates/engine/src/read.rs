@@ -1,0 +1,180 @@
+//! Reading what is stored: files, headers, data sets. Pixel data is never read unless it is asked for.
+
+use crate::{Ctx, Engine};
+use bytes::{Bytes, BytesMut};
+use dataset::{Completeness, DataSet, Object, TransferSyntax, read_header, read_object, read_tail};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use model::{Attachment, Compression, ContentType, Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result};
+use std::ops::Range;
+
+/// Reads of at most so many bytes are done in one piece.
+pub const IN_ONE_PIECE_BYTES: u64 = 1 << 20;
+
+/// An attachment with the resource that it belongs to.
+#[derive(Clone, Debug)]
+pub struct Located {
+    pub resource: Resource,
+    pub attachment: Attachment,
+}
+
+/// Finds an attachment.
+///
+/// # Errors
+/// `UnknownResource` for the resource, `InexistentItem` for the attachment.
+pub async fn locate(eng: &Engine, _ctx: &Ctx, level: Level, id: OrthancId, content: ContentType) -> Result<Located> {
+    let fields = Fields { attachments: true, ..Fields::NONE };
+    let resource = eng.index.find(&FindRequest::one(level, id, fields)).await?.pop().ok_or(ErrorKind::UnknownResource)?;
+    locate_in(resource, content)
+}
+
+fn locate_in(resource: Resource, content: ContentType) -> Result<Located> {
+    let attachment = resource.attachments.iter().find(|a| a.content_type == content).cloned();
+    let attachment = attachment.ok_or_else(|| Error::new(ErrorKind::InexistentItem, "the resource has no such attachment"))?;
+    Ok(Located { resource, attachment })
+}
+
+/// Finds the file of the first instance at or below a resource.
+///
+/// # Errors
+/// `UnknownResource`.
+pub async fn first_instance(eng: &Engine, level: Level, id: OrthancId) -> Result<Located> {
+    let fields = Fields { attachments: true, ..Fields::NONE };
+    let request = FindRequest { related_to: vec![(level, id)], limit: 1, fields, ..FindRequest::all(Level::Instance) };
+    let resource = eng.index.find(&request).await?.pop().ok_or(ErrorKind::UnknownResource)?;
+    locate_in(resource, ContentType::DICOM)
+}
+
+/// The bytes of an attachment as clients see them, or a part of them.
+///
+/// # Errors
+/// `InexistentFile` if the storage area lost it.
+pub async fn bytes(eng: &Engine, attachment: &Attachment, range: Option<Range<u64>>) -> Result<Bytes> {
+    uncompressed(attachment)?;
+    eng.storage.read(attachment.id, range).await
+}
+
+/// The same as a stream.
+///
+/// # Errors
+/// `InexistentFile` if the storage area lost it; later errors come in the stream.
+pub async fn stream(eng: &Engine, attachment: &Attachment, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes>>> {
+    uncompressed(attachment)?;
+    if range.end.saturating_sub(range.start) <= IN_ONE_PIECE_BYTES {
+        let bytes = eng.storage.read(attachment.id, Some(range)).await?;
+        return Ok(futures_util::stream::once(async { Ok(bytes) }).boxed());
+    }
+    eng.storage.stream(attachment.id, range).await
+}
+
+fn uncompressed(attachment: &Attachment) -> Result<()> {
+    match attachment.compression {
+        Compression::None => Ok(()),
+        Compression::Zlib => Err(Error::new(ErrorKind::NotImplemented, "zlib-compressed attachments cannot be read yet")),
+    }
+}
+
+/// How much of a data set to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Up to Pixel Data, and what follows it.
+    WithoutPixels,
+    /// Everything.
+    Everything,
+}
+
+/// A data set with its file meta information.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub meta: DataSet,
+    pub transfer_syntax: TransferSyntax,
+    pub dataset: DataSet,
+    /// Whether the object has pixel data, read or not.
+    pub pixel: Option<(dataset::Tag, dataset::VR)>,
+}
+
+/// Reads the data set of one instance.
+///
+/// # Errors
+/// `UnknownResource`, `InexistentFile`, `Corrupted` if what is stored is no DICOM any more.
+pub async fn dataset(eng: &Engine, ctx: &Ctx, instance: OrthancId, extent: Extent) -> Result<Stored> {
+    let mut located = locate(eng, ctx, Level::Instance, instance, ContentType::DICOM).await?;
+    match of(eng, &located, extent).await {
+        // The instance may have been overwritten between the two reads: its row then names another blob.
+        Err(error) if error.kind() == ErrorKind::InexistentFile => {
+            located = locate(eng, ctx, Level::Instance, instance, ContentType::DICOM).await?;
+            of(eng, &located, extent).await
+        }
+        other => other,
+    }
+}
+
+/// Reads the data set of a located instance.
+///
+/// # Errors
+/// `InexistentFile`, `Corrupted`.
+pub async fn of(eng: &Engine, located: &Located, extent: Extent) -> Result<Stored> {
+    let options = eng.read_options();
+    let corrupted = |e: dataset::ReadError| Error::new(ErrorKind::Corrupted, e.to_string());
+    if extent == Extent::Everything {
+        let all = bytes(eng, &located.attachment, None).await?;
+        let Object { meta, transfer_syntax, dataset } = read_object(all, &options).map_err(corrupted)?;
+        let pixel =
+            [0x0010, 0x0008, 0x0009].into_iter().find_map(|e| dataset.get(dataset::Tag(0x7FE0, e)).map(|x| (x.tag, x.vr)));
+        return Ok(Stored { meta, transfer_syntax, dataset, pixel });
+    }
+    let resource = &located.resource;
+    let size = located.attachment.size_bytes;
+    let (head, completeness) = match resource.pixel_offset {
+        // Twelve bytes more: the header of the pixel element itself.
+        Some(offset) => (bytes(eng, &located.attachment, Some(0..size.min(offset + 12))).await?, Completeness::Prefix),
+        None => (bytes(eng, &located.attachment, None).await?, Completeness::Whole),
+    };
+    let header = read_header(head, completeness, &options).map_err(corrupted)?;
+    let mut dataset = header.dataset;
+    if let Some(tail) = resource.tail_offset {
+        let rest = bytes(eng, &located.attachment, Some(tail..size)).await?;
+        for element in read_tail(rest, &header.transfer_syntax, &options).map_err(corrupted)?.iter() {
+            dataset.put(element.clone());
+        }
+    }
+    let pixel = header.pixel.map(|p| (p.tag, p.vr));
+    Ok(Stored { meta: header.meta, transfer_syntax: header.transfer_syntax, dataset, pixel })
+}
+
+/// Reads a whole attachment again and compares it with its recorded size and MD5 (Orthanc: `verify-md5`).
+///
+/// # Errors
+/// `Corrupted` if it differs, `InexistentFile`.
+pub async fn verify(eng: &Engine, attachment: &Attachment) -> Result<()> {
+    use md5::{Digest, Md5};
+    let mut md5 = Md5::new();
+    let mut size = 0;
+    let mut pieces = eng.storage.stream(attachment.id, 0..u64::MAX).await?;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        size += piece.len() as u64;
+        md5.update(&piece);
+    }
+    let found: String = md5.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    if size != attachment.stored_size_bytes || (!attachment.stored_md5.is_empty() && found != attachment.stored_md5) {
+        return Err(Error::new(ErrorKind::Corrupted, format!("attachment {} differs from what was stored", attachment.id)));
+    }
+    Ok(())
+}
+
+/// Gathers a stream, up to `limit` bytes.
+///
+/// # Errors
+/// `TooLarge` beyond `limit`.
+pub async fn gather(mut pieces: BoxStream<'static, Result<Bytes>>, limit: usize) -> Result<Bytes> {
+    let mut all = BytesMut::new();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        if all.len() + piece.len() > limit {
+            return Err(ErrorKind::TooLarge.into());
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(all.freeze())
+}

@@ -1,0 +1,93 @@
+//! Settings that clients change while the server runs (Orthanc: `/tools/default-encoding`, `/tools/accepted-transfer-syntaxes`,
+//! `/tools/unknown-sop-class-accepted`). They live in the index, so that every process obeys them; memory holds a copy.
+
+use crate::{Ctx, Engine, EngineConfig};
+use arc_swap::ArcSwap;
+use dataset::CharacterSet;
+use model::{Error, ErrorKind, Result};
+use std::sync::Arc;
+
+const ENCODING: &str = "DefaultEncoding";
+const SYNTAXES: &str = "AcceptedTransferSyntaxes";
+const UNKNOWN_SOP_CLASS: &str = "UnknownSopClassAccepted";
+
+/// What the settings are now.
+#[derive(Clone, Debug)]
+struct Values {
+    default_encoding: CharacterSet,
+    /// `None`: as configured.
+    accepted_transfer_syntaxes: Option<Vec<String>>,
+    unknown_sop_class_accepted: Option<bool>,
+}
+
+/// A snapshot of the shared settings.
+pub struct Settings(ArcSwap<Values>);
+
+impl Settings {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        Self(ArcSwap::from_pointee(Values {
+            default_encoding: config.default_encoding,
+            accepted_transfer_syntaxes: None,
+            unknown_sop_class_accepted: None,
+        }))
+    }
+
+    /// The character set of data sets that name none.
+    pub fn default_encoding(&self) -> CharacterSet {
+        self.0.load().default_encoding
+    }
+
+    /// The transfer syntaxes that a client chose for the C-STORE SCP, sorted; `None` if the configuration decides.
+    pub fn accepted_transfer_syntaxes(&self) -> Option<Vec<String>> {
+        self.0.load().accepted_transfer_syntaxes.clone()
+    }
+
+    /// Whether a client chose to accept unknown storage SOP classes; `None` if the configuration decides.
+    pub fn unknown_sop_class_accepted(&self) -> Option<bool> {
+        self.0.load().unknown_sop_class_accepted
+    }
+
+    fn change(&self, apply: impl Fn(&mut Values)) {
+        self.0.rcu(|old| {
+            let mut new = Values::clone(old);
+            apply(&mut new);
+            Arc::new(new)
+        });
+    }
+}
+
+/// Sets the default encoding by Orthanc's name.
+///
+/// # Errors
+/// `OutOfRange` for an unknown name.
+pub async fn set_default_encoding(eng: &Engine, _ctx: &Ctx, name: &str) -> Result<()> {
+    let charset =
+        CharacterSet::parse(name).ok_or_else(|| Error::new(ErrorKind::OutOfRange, format!("unknown encoding: {name:?}")))?;
+    eng.index.set_setting(ENCODING, name).await?;
+    eng.settings.change(|v| v.default_encoding = charset);
+    Ok(())
+}
+
+/// Sets the transfer syntaxes that the C-STORE SCP accepts; the caller has expanded wildcards.
+pub async fn set_accepted_transfer_syntaxes(eng: &Engine, _ctx: &Ctx, mut uids: Vec<String>) -> Result<()> {
+    uids.sort();
+    uids.dedup();
+    eng.index.set_setting(SYNTAXES, &serde_json::json!(uids).to_string()).await?;
+    eng.settings.change(|v| v.accepted_transfer_syntaxes = Some(uids.clone()));
+    Ok(())
+}
+
+/// Accepts or refuses unknown storage SOP classes.
+pub async fn set_unknown_sop_class_accepted(eng: &Engine, _ctx: &Ctx, accepted: bool) -> Result<()> {
+    eng.index.set_setting(UNKNOWN_SOP_CLASS, if accepted { "1" } else { "0" }).await?;
+    eng.settings.change(|v| v.unknown_sop_class_accepted = Some(accepted));
+    Ok(())
+}
+
+/// At the start, a fresh configuration decides: earlier changes through the API are forgotten, as Orthanc forgets them.
+pub async fn reset(eng: &Engine) -> Result<()> {
+    for key in [ENCODING, SYNTAXES, UNKNOWN_SOP_CLASS] {
+        eng.index.set_setting(key, "").await?;
+    }
+    Ok(())
+}

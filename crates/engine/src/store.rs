@@ -1,0 +1,393 @@
+//! Storing one DICOM instance: one use case for every door.
+//!
+//! Bytes arrive in pieces. Small objects stay in memory until they are complete; larger ones go to the storage area while
+//! they arrive, and only the header is kept. The blob is durable before the row, the row before the answer.
+
+use crate::engine::Metrics;
+use crate::{Ctx, Engine, sweeps};
+use bytes::{Bytes, BytesMut};
+use dataset::{Completeness, DataSet, Header, PixelScanner, ReadError, Value, read_header};
+use md5::{Digest, Md5};
+use model::instance::InstanceIds;
+use model::ports::BlobWriter;
+use model::ports::hooks::Verdict;
+use model::{
+    Attachment, AttachmentId, Compression, ContentType, Error, ErrorKind, Level, MetadataKind, NewInstance, OrthancId,
+    RequestOrigin, Result, StoreStatus, TagMap, tags, time,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Objects up to this size are written in one go when they are complete.
+const IN_MEMORY_BYTES: usize = 1 << 20;
+
+/// What a door learns about an instance that it stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreOutcome {
+    pub status: StoreStatus,
+    pub ids: InstanceIds,
+}
+
+/// Stores an object that is in memory.
+///
+/// # Errors
+/// As [`Ingest::finish`].
+pub async fn store(eng: &Arc<Engine>, ctx: &Ctx, dicom: Bytes) -> Result<StoreOutcome> {
+    let mut ingest = begin(eng, ctx);
+    ingest.write(dicom).await?;
+    ingest.finish().await
+}
+
+/// Begins to store an object whose bytes arrive in pieces.
+pub fn begin(eng: &Arc<Engine>, ctx: &Ctx) -> Ingest {
+    Ingest {
+        eng: eng.clone(),
+        ctx: ctx.clone(),
+        head: BytesMut::new(),
+        parse_at: 0,
+        header: None,
+        scanner: None,
+        md5: Md5::new(),
+        size_bytes: 0,
+        blob: None,
+        announced: None,
+    }
+}
+
+/// An object on its way in. Dropping it gives it up; what was written is an orphan until the next sweep.
+pub struct Ingest {
+    eng: Arc<Engine>,
+    ctx: Ctx,
+    /// All bytes while the object is small, then the header's bytes until it is parsed.
+    head: BytesMut,
+    /// Length of `head` at which parsing is tried next.
+    parse_at: usize,
+    header: Option<Header>,
+    scanner: Option<PixelScanner>,
+    md5: Md5,
+    size_bytes: u64,
+    /// The blob, once the object is too large for memory.
+    blob: Option<(AttachmentId, Box<dyn BlobWriter>)>,
+    /// SOP class and instance UID that the data set must have.
+    announced: Option<(String, String)>,
+}
+
+impl Ingest {
+    /// Says which SOP class and instance the sender announced: [`Self::finish`] refuses another one as `SopClassMismatch`.
+    pub fn expect(&mut self, sop_class: &str, sop_instance: &str) {
+        self.announced = Some((sop_class.to_owned(), sop_instance.to_owned()));
+    }
+
+    /// Appends bytes of the DICOM file (PS3.10 7). Waits while the storage area is slow.
+    ///
+    /// # Errors
+    /// `BadDicom`, `StorageFull`, `CannotWrite`. The ingest is then useless: call [`Self::discard`].
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        if self.eng.config.store_md5 {
+            self.md5.update(&bytes);
+        }
+        self.size_bytes += bytes.len() as u64;
+        if self.blob.is_none() {
+            self.head.extend_from_slice(&bytes);
+            return if self.head.len() > IN_MEMORY_BYTES { self.spill().await } else { Ok(()) };
+        }
+        self.look_at(&bytes)?;
+        if let Some((_, writer)) = &mut self.blob {
+            writer.write(bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves from memory to a blob.
+    async fn spill(&mut self) -> Result<()> {
+        let all = self.head.split().freeze();
+        self.look_at(&all)?;
+        let id = self.eng.blobs.take().await?;
+        let mut writer = self.eng.storage.create(id).await?;
+        writer.write(all).await?;
+        self.blob = Some((id, writer));
+        Ok(())
+    }
+
+    /// Collects bytes until the header is complete, then follows the pixel data.
+    fn look_at(&mut self, bytes: &Bytes) -> Result<()> {
+        if self.header.is_some() {
+            if let Some(scanner) = &mut self.scanner {
+                scanner.feed(bytes);
+            }
+            return Ok(());
+        }
+        self.head.extend_from_slice(bytes);
+        if self.head.len() < self.parse_at {
+            return Ok(());
+        }
+        let options = self.eng.read_options();
+        // A copy, because the header keeps slices of what it is read from; it happens a few times per object.
+        let head = Bytes::copy_from_slice(&self.head);
+        match read_header(head, Completeness::Prefix, &options) {
+            Ok(header) => self.follow(header),
+            Err(ReadError::Incomplete { .. }) if self.head.len() <= options.max_header_bytes => {
+                self.parse_at = self.head.len() * 2;
+                Ok(())
+            }
+            Err(error) => Err(bad_dicom(error)),
+        }
+    }
+
+    fn follow(&mut self, header: Header) -> Result<()> {
+        self.scanner = PixelScanner::new(&header);
+        let start = header.pixel.as_ref().and_then(|p| p.value_offset).unwrap_or(u64::MAX) as usize;
+        if let (Some(scanner), Some(rest)) = (&mut self.scanner, self.head.get(start..)) {
+            scanner.feed(rest);
+        }
+        self.header = Some(header);
+        self.head = BytesMut::new();
+        Ok(())
+    }
+
+    /// Stores what was written: parses it, asks the scripts, makes the blob durable, commits the row.
+    ///
+    /// # Errors
+    /// `BadDicom` if it is no DICOM object or lacks a UID, `StorageFull`, `Busy`, `DatabaseUnavailable`. All are safe to retry:
+    /// storing twice is storing once.
+    pub async fn finish(mut self) -> Result<StoreOutcome> {
+        let outcome = self.complete().await;
+        let metrics = &self.eng.metrics;
+        match &outcome {
+            Ok(o) if o.status == StoreStatus::Success => {
+                Metrics::add(&metrics.stored, 1);
+                Metrics::add(&metrics.received_bytes, self.size_bytes);
+            }
+            Ok(_) => Metrics::add(&metrics.already_stored, 1),
+            Err(_) => Metrics::add(&metrics.store_failures, 1),
+        }
+        outcome
+    }
+
+    async fn complete(&mut self) -> Result<StoreOutcome> {
+        let whole = self.blob.is_none().then(|| self.head.split().freeze());
+        let header = match self.take_header(whole.as_ref()) {
+            Ok(header) => header,
+            Err(error) => {
+                self.remove_blob().await;
+                return Err(error);
+            }
+        };
+        let identified = match identify(&header.dataset).and_then(|ids| self.check_announced(&header.dataset).map(|()| ids)) {
+            Ok(ids) => ids,
+            Err(error) => {
+                self.remove_blob().await;
+                return Err(error);
+            }
+        };
+        if self.eng.hooks.received_instance(&header.dataset, &self.ctx.origin).await? == Verdict::Discard {
+            self.remove_blob().await;
+            return Ok(StoreOutcome { status: StoreStatus::FilteredOut, ids: identified });
+        }
+        let blob = self.make_durable(whole).await?;
+        let new = self.describe(&header, identified, blob);
+        // On error the commit may still have happened: never delete the blob here, the orphan sweep decides.
+        let stored = self.eng.index.store_instance(new).await?;
+        if !stored.keeps_blob {
+            sweeps::discard(&self.eng, blob).await;
+        }
+        Ok(StoreOutcome { status: stored.status, ids: stored.ids })
+    }
+
+    fn check_announced(&self, data: &DataSet) -> Result<()> {
+        let Some((sop_class, sop_instance)) = &self.announced else { return Ok(()) };
+        let is = |tag, announced: &str| data.text(tag).unwrap_or_default().trim() == announced;
+        if is(tags::SOP_CLASS_UID, sop_class) && is(tags::SOP_INSTANCE_UID, sop_instance) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::SopClassMismatch, "the data set has another SOP class or instance than announced"))
+    }
+
+    fn take_header(&mut self, whole: Option<&Bytes>) -> Result<Header> {
+        if let Some(header) = self.header.take() {
+            return Ok(header);
+        }
+        let bytes = whole.cloned().unwrap_or_else(|| self.head.split().freeze());
+        if bytes.is_empty() {
+            return Err(Error::new(ErrorKind::BadDicom, "the file is empty"));
+        }
+        let header = read_header(bytes.clone(), Completeness::Whole, &self.eng.read_options()).map_err(bad_dicom)?;
+        self.scanner = PixelScanner::new(&header);
+        let start = header.pixel.as_ref().and_then(|p| p.value_offset).unwrap_or(u64::MAX) as usize;
+        if let (Some(scanner), Some(rest)) = (&mut self.scanner, bytes.get(start..)) {
+            scanner.feed(rest);
+        }
+        Ok(header)
+    }
+
+    async fn make_durable(&mut self, whole: Option<Bytes>) -> Result<AttachmentId> {
+        match (self.blob.take(), whole) {
+            (Some((id, writer)), _) => writer.finish().await.map(|()| id),
+            (None, whole) => {
+                let id = self.eng.blobs.take().await?;
+                self.eng.storage.put(id, whole.unwrap_or_default()).await?;
+                Ok(id)
+            }
+        }
+    }
+
+    fn describe(&mut self, header: &Header, ids: InstanceIds, blob: AttachmentId) -> NewInstance {
+        let data = &header.dataset;
+        let main = Level::ALL.map(|level| main_tags(&self.eng, data, level));
+        let instance = &main[Level::Instance as usize];
+        let number = |tag| instance.get(tag).and_then(|v| v.trim().parse::<i64>().ok());
+        let index_in_series = number(tags::INSTANCE_NUMBER).or_else(|| number(tags::IMAGE_INDEX));
+        let layout = self.scanner.take().map(PixelScanner::finish);
+        let md5 = if self.eng.config.store_md5 { hex(&std::mem::take(&mut self.md5).finalize()) } else { String::new() };
+        let sop_class_uid = data.text(tags::SOP_CLASS_UID).unwrap_or_default();
+        let transfer_syntax_uid = header.transfer_syntax.uid().to_owned();
+        let pixel_offset = header.pixel.as_ref().and_then(|p| p.offset);
+        NewInstance {
+            ids,
+            expected_instances: expected_instances(&main[Level::Series as usize]),
+            index_in_series,
+            metadata: self.metadata(header, &main, index_in_series, (&sop_class_uid, &transfer_syntax_uid)),
+            tags: main,
+            sop_class_uid,
+            transfer_syntax_uid,
+            origin: self.ctx.origin.clone(),
+            blob: Attachment {
+                id: blob,
+                content_type: ContentType::DICOM,
+                compression: Compression::None,
+                size_bytes: self.size_bytes,
+                stored_size_bytes: self.size_bytes,
+                stored_md5: md5.clone(),
+                md5,
+                revision: 0,
+            },
+            pixel_offset,
+            tail_offset: layout.and_then(|l| l.tail_offset),
+            overwrite: self.eng.config.overwrite,
+        }
+    }
+
+    /// What Orthanc records beside the tags, by level.
+    fn metadata(
+        &self,
+        header: &Header,
+        main: &[TagMap; 4],
+        index: Option<i64>,
+        (sop_class, syntax): (&str, &str),
+    ) -> [BTreeMap<MetadataKind, String>; 4] {
+        use MetadataKind as M;
+        let origin = &self.ctx.origin;
+        let mut levels = Level::ALL.map(|level| {
+            let mut all = BTreeMap::from([(M::MAIN_DICOM_TAGS_SIGNATURE, self.eng.signatures[level as usize].clone())]);
+            if let Some(sequences) = main_sequences(&self.eng, &header.dataset, level) {
+                all.insert(M::MAIN_DICOM_SEQUENCES, sequences);
+            }
+            all
+        });
+        if origin.door == RequestOrigin::DicomProtocol {
+            levels[Level::Series as usize].insert(M::REMOTE_AET, origin.remote_aet.clone());
+        }
+        if let Some(expected) = expected_instances(&main[Level::Series as usize]) {
+            levels[Level::Series as usize].insert(M::EXPECTED_NUMBER_OF_INSTANCES, expected.to_string());
+        }
+        let mut put = |kind, value: &str| {
+            if !value.is_empty() {
+                levels[Level::Instance as usize].insert(kind, value.to_owned());
+            }
+        };
+        put(M::RECEPTION_DATE, &time::now_iso());
+        put(M::ORIGIN, origin.door.name());
+        put(M::TRANSFER_SYNTAX, syntax);
+        put(M::SOP_CLASS_UID, sop_class);
+        put(M::INDEX_IN_SERIES, &index.map(|i| i.to_string()).unwrap_or_default());
+        put(M::REMOTE_IP, &origin.remote_ip);
+        match origin.door {
+            RequestOrigin::DicomProtocol => {
+                put(M::REMOTE_AET, &origin.remote_aet);
+                put(M::CALLED_AET, &origin.called_aet);
+            }
+            _ => {
+                put(M::HTTP_USERNAME, &origin.http_user);
+                put(M::HTTP_HOST, &origin.http_host);
+            }
+        }
+        if let Some(pixel) = &header.pixel {
+            put(M::PIXEL_DATA_OFFSET, &pixel.offset.map(|o| o.to_string()).unwrap_or_default());
+            put(M::PIXEL_DATA_VR, pixel.vr.to_string());
+        }
+        levels
+    }
+
+    async fn remove_blob(&mut self) {
+        if let Some((id, writer)) = self.blob.take() {
+            writer.discard().await;
+            sweeps::discard(&self.eng, id).await;
+        }
+    }
+
+    /// Gives up and removes what was written.
+    pub async fn discard(mut self) {
+        self.remove_blob().await;
+    }
+}
+
+fn bad_dicom(error: ReadError) -> Error {
+    Error::new(ErrorKind::BadDicom, error.to_string())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The public ids of a data set (Orthanc book, "Orthanc identifiers"): blanks around the DICOM identifiers do not count.
+///
+/// # Errors
+/// `BadDicom` if a UID is missing or empty; a missing PatientID is the empty one.
+pub fn identify(data: &DataSet) -> Result<InstanceIds> {
+    let text = |tag| data.text(tag).map(|t| t.trim().to_owned()).unwrap_or_default();
+    let uid = |tag, name: &str| {
+        let uid = text(tag);
+        if uid.is_empty() { Err(Error::new(ErrorKind::BadDicom, format!("the data set has no {name}"))) } else { Ok(uid) }
+    };
+    let patient = text(tags::PATIENT_ID);
+    let study = uid(tags::STUDY_INSTANCE_UID, "StudyInstanceUID")?;
+    let series = uid(tags::SERIES_INSTANCE_UID, "SeriesInstanceUID")?;
+    let sop = uid(tags::SOP_INSTANCE_UID, "SOPInstanceUID")?;
+    Ok(InstanceIds {
+        patient: OrthancId::patient(&patient),
+        study: OrthancId::study(&patient, &study),
+        series: OrthancId::series(&patient, &study, &series),
+        instance: OrthancId::instance(&patient, &study, &series, &sop),
+    })
+}
+
+fn main_tags(eng: &Engine, data: &DataSet, level: Level) -> TagMap {
+    let wanted = eng.config.main_tags.of(level);
+    wanted.iter().filter_map(|tag| data.text(*tag).map(|text| (*tag, text.trim().to_owned()))).collect()
+}
+
+/// The sequences among the main DICOM tags of a level, as Orthanc's full JSON.
+fn main_sequences(eng: &Engine, data: &DataSet, level: Level) -> Option<String> {
+    let mut found = DataSet::new();
+    for tag in eng.config.main_tags.of(level) {
+        if let Some(element) = data.get(*tag).filter(|e| matches!(e.value, Value::Items(_))) {
+            found.put(element.clone());
+        }
+    }
+    if found.is_empty() {
+        return None;
+    }
+    let options = dataset::json::JsonOptions::default();
+    Some(dataset::json::orthanc(&found, dataset::json::Format::Full, &options, &eng.config.dictionary).to_string())
+}
+
+/// How many instances a series should have (Orthanc: `ExpectedNumberOfInstances`): `NumberOfSlices` and
+/// `NumberOfTimeSlices` for PET, `ImagesInAcquisition` and `NumberOfTemporalPositions` for MR, or `CardiacNumberOfImages`.
+fn expected_instances(series: &TagMap) -> Option<u32> {
+    let number = |group, element| series.get(dataset::Tag(group, element)).and_then(|v| v.trim().parse::<u32>().ok());
+    let product = |a: Option<u32>, b: Option<u32>| a.and_then(|a| b.and_then(|b| a.checked_mul(b)));
+    product(number(0x0054, 0x0081), number(0x0054, 0x0101))
+        .or_else(|| product(number(0x0020, 0x1002), number(0x0020, 0x0105)))
+        .or_else(|| number(0x0018, 0x1090))
+        .filter(|n| *n > 0)
+}

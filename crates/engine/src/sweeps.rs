@@ -1,0 +1,73 @@
+//! Periodic work: stability, deleted blobs, orphans, tombstones. Each may run at any time, in any process, and twice.
+
+use crate::Engine;
+use model::{AttachmentId, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Blobs removed per round trip.
+const CHUNK: usize = 500;
+
+/// Runs every sweep once a second until `stop`.
+pub async fn run(eng: Arc<Engine>, stop: CancellationToken) {
+    let mut timer = tokio::time::interval(Duration::from_secs(1));
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = timer.tick() => {}
+        }
+        match all(&eng).await {
+            Ok(()) => failing = false,
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(error = %error, "sweep failed; it tries again each second");
+                }
+                failing = true;
+            }
+        }
+    }
+}
+
+/// Every sweep once.
+pub async fn all(eng: &Engine) -> Result<()> {
+    eng.index.sweep_stability().await?;
+    while eng.index.sweep_tombstones().await? {}
+    deleted(eng).await
+}
+
+/// Removes what an earlier, killed process left: blobs without a row, rows of deleted resources. Run it at the start.
+pub async fn recover(eng: &Engine) -> Result<()> {
+    let orphans = eng.index.sweep_intents().await?;
+    if orphans > 0 {
+        tracing::info!(orphans, "blobs that an earlier process may have left behind are removed");
+    }
+    all(eng).await
+}
+
+/// Removes blobs that no row refers to.
+pub(crate) async fn deleted(eng: &Engine) -> Result<()> {
+    loop {
+        let blobs = eng.index.deleted_blobs(CHUNK).await?;
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        for blob in &blobs {
+            eng.storage.remove(*blob).await?;
+        }
+        eng.index.forget_deleted_blobs(&blobs).await?;
+    }
+}
+
+/// Removes a blob that was never referenced and gives its name back.
+pub(crate) async fn discard(eng: &Engine, blob: AttachmentId) {
+    let result = match eng.storage.remove(blob).await {
+        Ok(()) => eng.index.release_blobs(&[blob]).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = result {
+        tracing::warn!(error = %error, blob = %blob, "an unused blob remains until the next start");
+    }
+}

@@ -1,0 +1,194 @@
+//! The HTTP listener: connections, limits, the middleware that every request passes, graceful stop.
+
+use crate::auth::{self, Access, Users};
+use crate::body::MaxBody;
+use crate::caller::Remote;
+use crate::error;
+use crate::metrics::Latencies;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::header;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use model::{Error, ErrorKind};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The options of the HTTP door, under Orthanc's names.
+pub struct HttpConfig {
+    /// `HttpPort`
+    pub port: u16,
+    /// `HttpBindAddresses`; empty for all.
+    pub bind_addresses: Vec<std::net::IpAddr>,
+    /// `RemoteAccessAllowed`
+    pub remote_access: bool,
+    /// `AuthenticationEnabled`
+    pub authentication: bool,
+    /// `RegisteredUsers`
+    pub users: Users,
+    /// `HttpDescribeErrors`
+    pub describe_errors: bool,
+    /// `KeepAlive`
+    pub keep_alive: bool,
+    /// `TcpNoDelay`
+    pub tcp_no_delay: bool,
+    /// `HttpRequestTimeout`: how long the head of a request may take.
+    pub request_timeout: Duration,
+    /// `MaximumRequestBodySizeMB` in bytes, 0 for none.
+    pub max_body_bytes: u64,
+}
+
+/// Connections served at once; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// A running HTTP door.
+pub struct Server {
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+    stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    /// Refuses new connections and waits for running requests, at most for `grace`.
+    pub async fn stop(self, grace: Duration) {
+        self.stop.cancel();
+        let all = futures_util::future::join_all(self.tasks);
+        if tokio::time::timeout(grace, all).await.is_err() {
+            tracing::warn!("HTTP requests were still running when the grace time ended");
+        }
+    }
+}
+
+/// Opens the ports and serves `router`, behind authentication, error bodies, logs and metrics.
+///
+/// # Errors
+/// Those of binding; the message names the address.
+pub async fn serve(config: HttpConfig, router: Router, latencies: Arc<Latencies>) -> Result<Server, Error> {
+    let any = || vec![std::net::Ipv6Addr::UNSPECIFIED.into(), std::net::Ipv4Addr::UNSPECIFIED.into()];
+    let explicit = !config.bind_addresses.is_empty();
+    let wanted = if explicit { config.bind_addresses.clone() } else { any() };
+    let mut listeners: Vec<TcpListener> = vec![];
+    for ip in wanted {
+        match TcpListener::bind((ip, config.port)).await {
+            Ok(listener) => listeners.push(listener),
+            // Without explicit addresses, IPv6 may be absent, or may have taken IPv4 along.
+            Err(_) if !explicit && (ip.is_ipv6() || !listeners.is_empty()) => {}
+            Err(e) => {
+                let message = format!("cannot listen for HTTP on {ip} port {} (HttpPort): {e}", config.port);
+                return Err(Error::new(ErrorKind::BadRequest, message).caused_by(e));
+            }
+        }
+    }
+    let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+    let stop = CancellationToken::new();
+    let permits = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let router = wrap(&config, router, latencies);
+    let config = Arc::new(config);
+    let tasks = listeners
+        .into_iter()
+        .map(|l| tokio::spawn(accept(l, router.clone(), config.clone(), permits.clone(), stop.clone())))
+        .collect();
+    Ok(Server { addresses, stop, tasks })
+}
+
+fn wrap(config: &HttpConfig, router: Router, latencies: Arc<Latencies>) -> Router {
+    let access = Access { authentication: config.authentication, users: config.users.clone(), remote: config.remote_access };
+    router
+        .layer(middleware::from_fn_with_state(Arc::new(access), auth::check))
+        .layer(middleware::from_fn_with_state(config.max_body_bytes, limit_body))
+        .layer(middleware::from_fn(catch_panic))
+        .layer(middleware::from_fn_with_state(config.describe_errors, error::describe))
+        .layer(middleware::from_fn_with_state(latencies, log))
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    config: Arc<HttpConfig>,
+    permits: Arc<tokio::sync::Semaphore>,
+    stop: CancellationToken,
+) {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(error = %error, "cannot accept an HTTP connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if config.tcp_no_delay {
+            let _ = stream.set_nodelay(true);
+        }
+        let router = router.clone();
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(Remote(peer));
+            tower::ServiceExt::oneshot(router.clone(), request.map(axum::body::Body::new))
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.request_timeout)
+            .keep_alive(config.keep_alive)
+            .max_buf_size(256 << 10)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, "HTTP connection ended");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+async fn limit_body(State(limit): State<u64>, mut request: Request, next: Next) -> Response {
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if limit > 0 && announced.is_some_and(|n| n > limit) {
+        let message = format!("the request body exceeds {limit} bytes (MaximumRequestBodySizeMB)");
+        return crate::HttpError(Error::new(ErrorKind::TooLarge, message)).into_response();
+    }
+    request.extensions_mut().insert(MaxBody(limit));
+    next.run(request).await
+}
+
+/// A panic is a bug, but it costs one request, not the process.
+async fn catch_panic(request: Request, next: Next) -> Response {
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => crate::HttpError(Error::new(ErrorKind::Internal, "the request hit a bug; the server's log has its place"))
+            .into_response(),
+    }
+}
+
+/// One line per request; never a query string, which may name patients.
+async fn log(State(latencies): State<Arc<Latencies>>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let remote = request.extensions().get::<Remote>().map(|r| r.0.ip().to_canonical().to_string());
+    let response = next.run(request).await;
+    let took = start.elapsed();
+    latencies.record(took);
+    let status = response.status().as_u16();
+    if status >= 500 {
+        latencies.failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    tracing::info!(target: "http", method = %method, path, status, duration_ms = took.as_secs_f64() * 1e3, remote);
+    response
+}
