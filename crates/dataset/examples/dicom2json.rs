@@ -26,12 +26,14 @@ fn main() -> ExitCode {
 fn show(form: &str, bytes: Vec<u8>, options: &ReadOptions) -> Result<String, String> {
     let object = read_object(bytes.into(), options).map_err(|e| e.to_string())?;
     let dictionary = Dictionary::standard();
-    let of = |format| orthanc(&object.dataset, format, &JsonOptions::default(), &dictionary).to_string();
+    let limit = std::env::var("MAX_STRING_LENGTH").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
+    let options_of = |skip_binary| JsonOptions { max_string_length: limit, skip_binary, ..JsonOptions::default() };
+    let of = |format| orthanc(&object.dataset, format, &options_of(false), &dictionary).to_string();
     Ok(match form {
         "full" => of(Format::Full),
         "simplified" => of(Format::Simplified),
         "short" => of(Format::Short),
-        "meta" => orthanc(&object.meta, Format::Full, &JsonOptions::default(), &dictionary).to_string(),
+        "meta" => orthanc(&object.meta, Format::Full, &options_of(true), &dictionary).to_string(),
         "identity" => identity(&object, options)?,
         _ => dicom_json(&object.dataset, &DicomJsonOptions::default()).to_string(),
     })

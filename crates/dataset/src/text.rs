@@ -9,11 +9,11 @@ use crate::dictionary::Dictionary;
 use crate::number::{self, Numbers};
 
 /// The text of an element of `data`; `None` if it is a sequence or binary. With a dictionary, `UN` is text if the
-/// dictionary says so; without one, the standard's decides.
+/// dictionary says so; without one, the standard one does.
 pub(crate) fn of(data: &DataSet, element: &Element, dictionary: Option<&Dictionary>) -> Option<String> {
     let Value::Bytes(raw) = &element.value else { return None };
     match element.vr {
-        VR::AT => attribute(raw),
+        VR::AT => Some(attributes(raw)),
         VR::UN => unknown(data, element, raw, dictionary),
         vr if is_text(vr) => string(data, element),
         vr => numbers(vr, raw),
@@ -41,7 +41,7 @@ fn unknown(data: &DataSet, element: &Element, raw: &[u8], dictionary: Option<&Di
     let creator = if private { data.private_creator_of(element.tag) } else { None };
     let vr = match dictionary {
         Some(dictionary) => dictionary.vr(element.tag, creator.as_deref()),
-        None => Dictionary::standard().vr(element.tag, None),
+        None => Dictionary::standard().vr(element.tag, creator.as_deref()),
     }?;
     if !is_text(vr) || (private && !raw.is_ascii()) {
         return None;
@@ -49,9 +49,9 @@ fn unknown(data: &DataSet, element: &Element, raw: &[u8], dictionary: Option<&Di
     Some(decode(data, raw))
 }
 
-fn attribute(raw: &[u8]) -> Option<String> {
-    let tag = tags(raw).next()?;
-    Some(format!("{:04x},{:04x}", tag.0, tag.1))
+fn attributes(raw: &[u8]) -> String {
+    let texts: Vec<String> = tags(raw).map(|tag| format!("{:04x},{:04x}", tag.0, tag.1)).collect();
+    texts.join("\\")
 }
 
 /// The tags in a value of VR AT.
@@ -66,6 +66,8 @@ fn numbers(vr: VR, raw: &[u8]) -> Option<String> {
             out.push('\\');
         }
     };
+    // As Orthanc 1.13 does it.
+    let digits = if vr == VR::OF { 9 } else { 17 };
     match number::of(vr, raw)? {
         Numbers::Integers(values) => values.enumerate().for_each(|(i, v)| {
             separate(&mut out, i);
@@ -73,7 +75,7 @@ fn numbers(vr: VR, raw: &[u8]) -> Option<String> {
         }),
         Numbers::Floats(values) => values.enumerate().for_each(|(i, v)| {
             separate(&mut out, i);
-            number::general_17(v, &mut out);
+            number::general(v, digits, &mut out);
         }),
     }
     Some(out)

@@ -60,6 +60,7 @@ impl Writer<'_> {
             Value::Fragments(fragments) => self.binary(&encapsulated(fragments)),
             Value::Bytes(raw) if text::is_text(vr) => ("Value", strings(vr, data, raw)),
             Value::Bytes(raw) if vr == VR::AT => ("Value", attributes(raw)),
+            Value::Bytes(raw) if matches!(vr, VR::OL | VR::OV | VR::OF | VR::OD) => self.binary(raw),
             Value::Bytes(raw) => match number::of(vr, raw) {
                 Some(numbers) => ("Value", numeric(numbers)),
                 None => self.binary(raw),

@@ -28,4 +28,6 @@ pub struct JsonOptions {
     pub ignore_length: Vec<Tag>,
     /// Leaves out group lengths (gggg,0000).
     pub skip_group_lengths: bool,
+    /// Leaves out elements of VR OB, OW and UN (Orthanc: `/instances/{id}/header`).
+    pub skip_binary: bool,
 }

@@ -1,6 +1,8 @@
 //! Orthanc's JSON forms.
 
-use dicom_core::Tag;
+use std::borrow::Cow;
+
+use dicom_core::{Tag, VR};
 use serde_json::{Map, Value as Json};
 
 use super::{Format, JsonOptions};
@@ -24,12 +26,14 @@ struct Form<'a> {
 impl Form<'_> {
     /// Recurses once per level of sequences, of which the reader allows only so many.
     fn data_set(&self, data: &DataSet) -> Json {
-        let wanted = |e: &&Element| !self.options.skip_group_lengths || e.tag.1 != 0;
+        let options = self.options;
+        let binary = |e: &Element| matches!(e.vr, VR::OB | VR::OW | VR::UN);
+        let wanted = |e: &&Element| !(options.skip_group_lengths && e.tag.1 == 0 || options.skip_binary && binary(e));
         let mut map = Map::with_capacity(data.len());
         for element in data.iter().filter(wanted) {
             let creator = data.private_creator_of(element.tag);
             let key = match self.format {
-                Format::Simplified => self.name(element.tag, creator.as_deref()).to_owned(),
+                Format::Simplified => self.name(element.tag, creator.as_deref()),
                 Format::Full | Format::Short => number(element.tag),
             };
             map.insert(key, self.element(data, element, creator));
@@ -54,7 +58,7 @@ impl Form<'_> {
             return value;
         }
         let mut full = Map::with_capacity(4);
-        full.insert("Name".to_owned(), Json::String(self.name(element.tag, creator.as_deref()).to_owned()));
+        full.insert("Name".to_owned(), Json::String(self.name(element.tag, creator.as_deref())));
         if let (Some(creator), false) = (creator, kind == "Sequence") {
             full.insert("PrivateCreator".to_owned(), Json::String(creator));
         }
@@ -68,8 +72,8 @@ impl Form<'_> {
         limit != 0 && text.len() > limit && !self.options.ignore_length.contains(&tag)
     }
 
-    fn name(&self, tag: Tag, creator: Option<&str>) -> &str {
-        self.dictionary.name_ref(tag, creator).unwrap_or(UNKNOWN)
+    fn name(&self, tag: Tag, creator: Option<&str>) -> String {
+        self.dictionary.shown_name(tag, creator).map_or_else(|| UNKNOWN.to_owned(), Cow::into_owned)
     }
 }
 

@@ -58,7 +58,10 @@ impl Encoding {
             return sane_group && VR::from_binary([first[4], first[5]]).is_some() && known();
         }
         let length = self.u32([first[4], first[5], first[6], first[7]]);
-        sane_group && dictionary.is_known(tag) && (length == u32::MAX || length < PLAUSIBLE_LENGTH)
+        let group_length = tag.1 == 0 && length == 4 && (0x0002..=0x0010).contains(&tag.0);
+        // Without letters, only tags of the standard are a sign.
+        let standard = sane_group && tag.0.is_multiple_of(2) && tag.1 != 0 && dictionary.is_known(tag);
+        group_length || standard && (length == u32::MAX || length < PLAUSIBLE_LENGTH)
     }
 
     pub(super) fn tag(self, bytes: &[u8; 8]) -> Tag {

@@ -1,5 +1,9 @@
-//! Names and VRs of tags: the standard's (PS3.6), and those that the configuration adds at run time.
+//! Names and VRs of tags: the standard's (PS3.6), those of known makers, and those that the configuration adds.
 
+mod private;
+mod retired;
+
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
@@ -10,10 +14,14 @@ use thiserror::Error;
 use crate::data::DataSet;
 
 const STANDARD: StandardDataDictionary = StandardDataDictionary;
+const OTHER_PATIENT_IDS: Tag = Tag(0x0010, 0x1000);
+const RETIRED: &str = "RETIRED_";
 
 /// Tags by number and by name. Private ones belong to a private creator (PS3.5 7.8): `(gggg,xxee)` matches in any block.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Dictionary {
+    /// Whether the private attributes of known makers are in it.
+    makers: bool,
     added: HashMap<(Tag, Option<String>), Entry>,
     by_name: HashMap<String, Tag>,
 }
@@ -40,9 +48,15 @@ pub enum DictionaryError {
 }
 
 impl Dictionary {
-    /// The dictionary of the standard.
+    /// The dictionary of the standard, with the private attributes of known makers.
     pub fn standard() -> Self {
-        Self::default()
+        Self { makers: true, added: HashMap::new(), by_name: HashMap::new() }
+    }
+
+    /// The same without private attributes (Orthanc: `LoadPrivateDictionary` false).
+    #[must_use]
+    pub fn without_makers(self) -> Self {
+        Self { makers: false, ..self }
     }
 
     /// Adds an entry of Orthanc's option `Dictionary`; `max` 0 is unlimited, an empty `creator` is none.
@@ -69,22 +83,34 @@ impl Dictionary {
         Ok(())
     }
 
-    /// The name of a tag as Orthanc shows it; `None` if it is unknown.
+    /// The name of a tag as Orthanc shows it, `RETIRED_` before retired ones included; `None` if it is unknown.
     pub fn name(&self, tag: Tag, creator: Option<&str>) -> Option<String> {
-        self.name_ref(tag, creator).map(str::to_owned)
+        self.shown_name(tag, creator).map(Cow::into_owned)
     }
 
-    pub(crate) fn name_ref(&self, tag: Tag, creator: Option<&str>) -> Option<&str> {
+    pub(crate) fn shown_name(&self, tag: Tag, creator: Option<&str>) -> Option<Cow<'_, str>> {
         if let Some(entry) = self.added(tag, creator) {
-            return Some(&entry.name);
+            return Some(Cow::Borrowed(&entry.name));
         }
-        match tag {
-            Tag(group, 0) if group.is_multiple_of(2) => Some("GenericGroupLength"),
-            Tag(_, 0) => Some("PrivateGroupLength"),
-            Tag(group, 0x10..=0xFF) if group % 2 == 1 => Some("PrivateCreator"),
-            Tag(group, _) if group % 2 == 1 => None,
-            _ => STANDARD.by_tag(tag).map(|e| e.alias()),
-        }
+        let private = tag.0 % 2 == 1;
+        Some(Cow::Borrowed(match tag {
+            Tag(_, 0) if private => "PrivateGroupLength",
+            Tag(4.., 0) => "GenericGroupLength",
+            Tag(_, 0x10..=0xFF) if private => "PrivateCreator",
+            _ if private => self.maker(tag, creator)?.name,
+            _ => {
+                let entry = STANDARD.by_tag(tag)?;
+                // Orthanc has always shown this one under its old name.
+                if retired::is_retired(entry.tag.inner()) && tag != OTHER_PATIENT_IDS {
+                    return Some(Cow::Owned(format!("{RETIRED}{}", entry.alias)));
+                }
+                entry.alias
+            }
+        }))
+    }
+
+    fn maker(&self, tag: Tag, creator: Option<&str>) -> Option<&'static private::Private> {
+        if self.makers { private::find(tag, creator?) } else { None }
     }
 
     /// The VR of a tag; where the standard leaves a choice, the one that is right without more knowledge.
@@ -92,14 +118,14 @@ impl Dictionary {
         self.virtual_vr(tag, creator).map(|vr| resolved(vr, false))
     }
 
-    /// Whether the tag has a name.
+    /// Whether a tag has a name without regard to private creators.
     pub fn is_known(&self, tag: Tag) -> bool {
-        self.name_ref(tag, None).is_some()
+        tag.1 == 0 || self.added(tag, None).is_some() || STANDARD.by_tag(tag).is_some()
     }
 
     /// The VR of an implicit element of a data set; `signed` if Pixel Representation says so.
     pub(crate) fn implicit_vr(&self, tag: Tag, data: &DataSet, signed: bool) -> VR {
-        let has_creators = tag.0 % 2 == 1 && !self.added.is_empty();
+        let has_creators = tag.0 % 2 == 1 && (self.makers || !self.added.is_empty());
         let creator = if has_creators { data.private_creator_of(tag) } else { None };
         self.virtual_vr(tag, creator.as_deref()).map_or(VR::UN, |vr| resolved(vr, signed))
     }
@@ -111,7 +137,7 @@ impl Dictionary {
         match tag {
             Tag(_, 0) => Some(VirtualVr::Exact(VR::UL)),
             Tag(group, 0x10..=0xFF) if group % 2 == 1 => Some(VirtualVr::Exact(VR::LO)),
-            Tag(group, _) if group % 2 == 1 => None,
+            Tag(group, _) if group % 2 == 1 => self.maker(tag, creator).map(|e| VirtualVr::Exact(e.vr)),
             _ => STANDARD.by_tag(tag).map(|e| e.vr()),
         }
     }
@@ -124,10 +150,11 @@ impl Dictionary {
         owned.or_else(|| self.added.get(&(tag, None)))
     }
 
-    /// The tag that a text names: a keyword, `gggg,eeee`, `gggg-eeee` or `ggggeeee`.
+    /// The tag that a text names: a keyword, with or without `RETIRED_`, `gggg,eeee`, `gggg-eeee` or `ggggeeee`.
     pub fn parse_tag(&self, text: &str) -> Option<Tag> {
         let named = || self.by_name.get(text).copied();
-        parse_number(text).or_else(named).or_else(|| STANDARD.by_name(text).map(|e| e.tag()))
+        let standard = || STANDARD.by_name(text.strip_prefix(RETIRED).unwrap_or(text)).map(|e| e.tag());
+        parse_number(text).or_else(named).or_else(standard)
     }
 }
 
@@ -139,6 +166,12 @@ fn parse_number(text: &str) -> Option<Tag> {
     };
     let number = |t: &str| if t.bytes().all(|b| b.is_ascii_hexdigit()) { u16::from_str_radix(t, 16).ok() } else { None };
     Some(Tag(number(group)?, number(element)?))
+}
+
+impl Default for Dictionary {
+    fn default() -> Self {
+        Self::standard()
+    }
 }
 
 fn without_block(tag: Tag) -> Tag {
