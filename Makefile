@@ -1,0 +1,42 @@
+# make run    build and start one server on SQLite and a folder, in ./run
+# make check  before a commit: format, lints, tidy, unit tests
+# make test   everything that CI runs
+# make bench  a first impression of speed and memory
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PYTHON := .venv/bin/python
+
+.PHONY: run check test bench compiler test-tools
+
+run: compiler
+	$(CARGO) build --release --locked -p server
+	@mkdir -p run
+	@test -e run/pleiad.json || $(TARGET)/release/pleiad --config=run/pleiad.json
+	exec $(TARGET)/release/pleiad $(or $(CONFIG),run/pleiad.json)
+
+check: compiler
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) test --locked --workspace --lib --bins
+	$(CARGO) test --locked -p server --test it
+
+# One profile (dev) for all of it, so that nothing is compiled twice.
+test: compiler test-tools
+	$(CARGO) fmt --all --check
+	$(CARGO) test --locked --workspace
+	$(CARGO) build --locked -p server
+	@if [ -e tests/oracle/compare.py ]; then set -x; $(PYTHON) tests/oracle/compare.py; fi
+	PLEIAD=$(abspath $(TARGET)/debug/pleiad) $(PYTHON) -m pytest -q tests/e2e
+
+bench: compiler test-tools
+	$(CARGO) build --release --locked -p server
+	PLEIAD=$(abspath $(TARGET)/release/pleiad) $(PYTHON) tests/bench.py
+
+compiler:
+	@tests/install cc:gcc
+
+test-tools:
+	@tests/install storescu:dcmtk python3:python3
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || tests/install python3-venv
+	@tests/make-venv .venv tests/requirements.txt
