@@ -1,22 +1,17 @@
 //! The acceptor's side of opening an association.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use crate::association::{Association, Peer, PresentationContext, Role};
+use crate::association::{Association, Peer, PresentationContext, Role, abort_violation};
 use crate::decoder::Event;
 use crate::error::{Error, ProtocolError, Result};
 use crate::pdu::{
-    Abort, AnsweredContext, AssociateAc, AssociateRq, ContextResult, Pdu, ProposedContext, Rejection, RoleSelection,
-    UserInformation,
+    AnsweredContext, AssociateAc, AssociateRq, ContextResult, Pdu, ProposedContext, Rejection, RoleSelection, UserInformation,
 };
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::transport::{Limits, Transport};
 use crate::uids::{APPLICATION_CONTEXT, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
-
-/// Longest wait for a peer to close after an A-ABORT.
-const ABORT_LINGER: Duration = Duration::from_secs(1);
 
 /// An association that a peer asks for and that is not decided yet.
 ///
@@ -73,9 +68,9 @@ impl RequestedAssociation {
             Ok(Event::Pdu(Pdu::Abort(abort))) => return Err(Error::Aborted(abort)),
             Ok(_) => {
                 let violation = ProtocolError::unexpected("not an association request");
-                return Err(refuse_violation(receiver, sender, violation).await);
+                return Err(abort_violation(receiver, sender, violation).await);
             }
-            Err(Error::Protocol(violation)) => return Err(refuse_violation(receiver, sender, violation).await),
+            Err(Error::Protocol(violation)) => return Err(abort_violation(receiver, sender, violation).await),
             Err(other) => return Err(other),
         };
         let requested = Self { request, receiver, sender, limits, peer_addr };
@@ -164,14 +159,6 @@ impl RequestedAssociation {
         };
         Ok(Association::new(self.receiver, self.sender, peer, contexts, Role::Acceptor, self.limits.artim))
     }
-}
-
-async fn refuse_violation(mut receiver: Receiver, mut sender: Sender, violation: ProtocolError) -> Error {
-    let abort = Pdu::Abort(Abort::ServiceProvider(violation.reason));
-    if sender.abort(&abort, ABORT_LINGER).await.is_ok() {
-        receiver.discard(ABORT_LINGER).await;
-    }
-    violation.into()
 }
 
 fn answer(proposed: &ProposedContext, choice: &Choice) -> AnsweredContext {

@@ -13,7 +13,7 @@ use crate::pdu::{Abort, AbortReason, Pdu, UserIdentity};
 use crate::receiver::{Receiver, out_of_order};
 use crate::sender::{DataSender, Sender};
 
-/// Longest wait for the peer to close after an A-ABORT.
+/// Longest wait for the peer to take an A-ABORT, and then to close.
 const ABORT_LINGER: Duration = Duration::from_secs(1);
 
 /// Which side opened the association.
@@ -354,8 +354,19 @@ impl Association {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        if self.sender.abort(&Pdu::Abort(abort), ABORT_LINGER).await.is_ok() {
-            self.receiver.discard(ABORT_LINGER.min(self.artim)).await;
-        }
+        abort_connection(&mut self.receiver, &mut self.sender, abort).await;
     }
+}
+
+/// Sends an A-ABORT and gives the peer a moment to read it.
+pub(crate) async fn abort_connection(receiver: &mut Receiver, sender: &mut Sender, abort: Abort) {
+    if sender.abort(&Pdu::Abort(abort), ABORT_LINGER).await.is_ok() {
+        receiver.discard(ABORT_LINGER).await;
+    }
+}
+
+/// Ends a connection on which the peer broke the protocol before an association was established.
+pub(crate) async fn abort_violation(mut receiver: Receiver, mut sender: Sender, violation: ProtocolError) -> Error {
+    abort_connection(&mut receiver, &mut sender, Abort::ServiceProvider(violation.reason)).await;
+    violation.into()
 }

@@ -5,20 +5,16 @@ use std::time::Duration;
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 
-use crate::association::{Association, Peer, PresentationContext, Role};
+use crate::association::{Association, Peer, PresentationContext, Role, abort_violation};
 use crate::decoder::Event;
 use crate::error::{Error, ProtocolError, Result};
 use crate::pdu::{
-    Abort, AssociateAc, AssociateRq, ContextResult, MAX_CONTEXTS, Pdu, ProposedContext, RoleSelection, UserIdentity,
-    UserInformation,
+    AssociateAc, AssociateRq, ContextResult, MAX_CONTEXTS, Pdu, ProposedContext, RoleSelection, UserIdentity, UserInformation,
 };
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::transport::{Limits, Transport};
 use crate::uids::{APPLICATION_CONTEXT, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
-
-/// Longest wait for a peer to close after an A-ABORT.
-const ABORT_LINGER: Duration = Duration::from_secs(1);
 
 /// How to open an association.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,14 +82,14 @@ impl Connector {
             Ok(Event::Pdu(Pdu::Abort(abort))) => return Err(Error::Aborted(abort)),
             Ok(_) => {
                 let violation = ProtocolError::unexpected("not an answer to an association request");
-                return Err(abort(receiver, sender, violation).await);
+                return Err(abort_violation(receiver, sender, violation).await);
             }
-            Err(Error::Protocol(violation)) => return Err(abort(receiver, sender, violation).await),
+            Err(Error::Protocol(violation)) => return Err(abort_violation(receiver, sender, violation).await),
             Err(other) => return Err(other),
         };
         let contexts = match accepted(&proposed, &ac) {
             Ok(contexts) => contexts,
-            Err(violation) => return Err(abort(receiver, sender, violation).await),
+            Err(violation) => return Err(abort_violation(receiver, sender, violation).await),
         };
         let peer = Peer {
             addr,
@@ -134,14 +130,6 @@ impl Connector {
             },
         })
     }
-}
-
-async fn abort(mut receiver: Receiver, mut sender: Sender, violation: ProtocolError) -> Error {
-    let abort = Pdu::Abort(Abort::ServiceProvider(violation.reason));
-    if sender.abort(&abort, ABORT_LINGER).await.is_ok() {
-        receiver.discard(ABORT_LINGER).await;
-    }
-    violation.into()
 }
 
 /// Matches the answers with the proposals. A peer may only choose what was proposed.
