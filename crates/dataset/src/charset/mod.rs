@@ -222,3 +222,111 @@ fn encode_plain(repertoire: Repertoire, text: &str) -> Vec<u8> {
 fn decode_single(repertoire: Repertoire, byte: u8) -> char {
     if repertoire == R::Latin5 { latin5(byte) } else { char::from(byte) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(specific: &str, bytes: &[u8], expected: &str) {
+        let charset = CharacterSet::from_specific(specific.as_bytes()).unwrap_or_default();
+        assert_eq!(charset.decode(bytes), expected, "{specific}");
+    }
+
+    /// The examples of PS3.5 annexes H, I, J and K, byte by byte.
+    #[test]
+    fn names_of_the_standards_examples() {
+        check(
+            r"\ISO 2022 IR 87",
+            b"Yamada^Tarou=\x1B$B;3ED\x1B(B^\x1B$BB@O:\x1B(B=\x1B$B$d$^$@\x1B(B^\x1B$B$?$m$&\x1B(B",
+            "Yamada^Tarou=山田^太郎=やまだ^たろう",
+        );
+        check(
+            r"ISO 2022 IR 13\ISO 2022 IR 87",
+            b"\xD4\xCF\xC0\xDE^\xC0\xDB\xB3=\x1B$B;3ED\x1B(J^\x1B$BB@O:\x1B(J=\x1B$B$d$^$@\x1B(J^\x1B$B$?$m$&\x1B(J",
+            "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
+        );
+        check(
+            r"\ISO 2022 IR 149",
+            b"Hong^Gildong=\x1B$)C\xFB\xF3^\x1B$)C\xD1\xCE\xD4\xD7=\x1B$)C\xC8\xAB^\x1B$)C\xB1\xE6\xB5\xBF",
+            "Hong^Gildong=洪^吉洞=홍^길동",
+        );
+        check("ISO_IR 192", "Wang^XiaoDong=王^小東=".as_bytes(), "Wang^XiaoDong=王^小東=");
+        check("GB18030", b"Wang^XiaoDong=\xCD\xF5^\xD0\xA1\xB6\xAB=", "Wang^XiaoDong=王^小东=");
+        check(r"\ISO 2022 IR 58", b"Zhang^XiaoDong=\x1B$)A\xD5\xC5^\x1B$)A\xD0\xA1\xB6\xAB=", "Zhang^XiaoDong=张^小东=");
+        check("ISO_IR 100", b"Buc^J\xE9r\xF4me", "Buc^Jérôme");
+        check("ISO_IR 144", b"\xBB\xEE\xDA\xE1", "Люкс");
+    }
+
+    #[test]
+    fn escape_sequences_switch_the_upper_half_and_end_at_delimiters() {
+        check(r"ISO 2022 IR 100\ISO 2022 IR 144", b"\xE9\x1B-L\xD2^\xE9", "éв^é");
+        check(r"ISO 2022 IR 6\ISO 2022 IR 126", b"\x1B-F\xC4\xE9\\\x1B-F\xC4", "Δι\\Δ");
+        check(r"\ISO 2022 IR 159", b"\x1B$(D\x30\x21\x1B(B!", "丂!");
+        check(r"ISO 2022 IR 6\ISO 2022 IR 100", b"a\x1B", "a");
+        check(r"ISO 2022 IR 6\ISO 2022 IR 100", b"a\x1B%Gb", "aGb");
+    }
+
+    #[test]
+    fn single_byte_repertoires() {
+        check("ISO_IR 101", b"\xA3", "Ł");
+        check("ISO_IR 109", b"\xA1", "Ħ");
+        check("ISO_IR 110", b"\xA2", "ĸ");
+        check("ISO_IR 148", b"\xD0\xF0\xFD\xE9", "Ğğıé");
+        check("ISO_IR 203", b"\xA4", "€");
+        check("ISO_IR 127", b"\xC7", "ا");
+        check("ISO_IR 126", b"\xC4", "Δ");
+        check("ISO_IR 138", b"\xE0", "א");
+        check("ISO_IR 166", b"\xA1", "ก");
+        check("ISO_IR 13", b"\xB1A", "ｱA");
+        check("GBK", b"\xCD\xF5", "王");
+    }
+
+    #[test]
+    fn terms_are_forgiving_and_unknown_ones_lose_nothing() {
+        for term in ["ISO_IR 101", "ISO_IR_101", "ISO-IR 101", "iso_ir 101", " ISO_IR 101 \0", "ISO 2022 IR 101"] {
+            check(term, b"\xA3", "Ł");
+        }
+        check("ISO_IR 999", b"\xE9", "é");
+        check("ISO_IR 192", b"a\xFFb", "a\u{FFFD}b");
+        assert_eq!(CharacterSet::from_specific(b""), None);
+        assert_eq!(CharacterSet::from_specific(b" \0"), None);
+    }
+
+    #[test]
+    fn orthanc_names_are_understood_and_text_survives() {
+        let text = [
+            ("Ascii", "plain"),
+            ("Utf8", "é王"),
+            ("Latin1", "é"),
+            ("Latin2", "Łódź"),
+            ("Latin3", "Ħ"),
+            ("Latin4", "ĸ"),
+            ("Latin5", "Ğüşİ"),
+            ("Cyrillic", "Привет"),
+            ("Windows1251", "Привет"),
+            ("Arabic", "اب"),
+            ("Greek", "Δι"),
+            ("Hebrew", "אב"),
+            ("Thai", "กข"),
+            ("Japanese", "ｱｲ"),
+            ("Chinese", "王小东"),
+            ("JapaneseKanji", "Yamada^山田=a太b"),
+            ("Korean", "홍^길동=a"),
+            ("SimplifiedChinese", "张^小东\\王"),
+        ];
+        for (name, text) in text {
+            let charset = CharacterSet::parse(&name.to_uppercase()).unwrap_or_else(|| panic!("{name}"));
+            assert_eq!(charset.name(), name);
+            let bytes = charset.encode(text);
+            assert_eq!(charset.decode(&bytes), text, "{name}");
+            let again = CharacterSet::from_specific(charset.term().as_bytes()).unwrap_or_default();
+            if name != "Windows1251" {
+                assert_eq!(again.decode(&bytes), text, "{name} by its term");
+            }
+        }
+        assert_eq!(CharacterSet::parse("Klingon"), None);
+        assert_eq!(CharacterSet::LATIN1.encode("a王é"), b"a?\xE9");
+        assert_eq!(CharacterSet::ASCII.encode("é"), b"?");
+        assert_eq!(CharacterSet::parse("Korean").map(|c| c.encode("홍é")), Some(b"\x1B$)C\xC8\xAB?".to_vec()));
+    }
+}

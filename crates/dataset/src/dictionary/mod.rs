@@ -187,3 +187,87 @@ fn resolved(vr: VirtualVr, signed: bool) -> VR {
         _ => VR::OW,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(tag: (u16, u16), creator: Option<&str>) -> Option<String> {
+        Dictionary::standard().name(Tag(tag.0, tag.1), creator)
+    }
+
+    #[test]
+    fn names_are_orthancs() {
+        let cases = [
+            ((0x0010, 0x0010), Some("PatientName")),
+            ((0x0000, 0x0000), Some("CommandGroupLength")),
+            ((0x0002, 0x0000), Some("FileMetaInformationGroupLength")),
+            ((0x0008, 0x0000), Some("GenericGroupLength")),
+            ((0x0009, 0x0000), Some("PrivateGroupLength")),
+            ((0x0009, 0x0010), Some("PrivateCreator")),
+            ((0x0009, 0x1001), None),
+            ((0x0010, 0x1000), Some("OtherPatientIDs")),
+            ((0x0032, 0x4000), Some("RETIRED_StudyComments")),
+            ((0x5002, 0x3000), Some("RETIRED_CurveData")),
+            ((0x6002, 0x3000), Some("OverlayData")),
+            ((0x0020, 0x3105), Some("RETIRED_SourceImageIDs")),
+            ((0x7777, 0x7776), None),
+        ];
+        for (tag, expected) in cases {
+            assert_eq!(name(tag, None).as_deref(), expected, "{tag:?}");
+        }
+        assert_eq!(name((0x2005, 0x11B0), Some("Philips MR Imaging DD 001")).as_deref(), Some("DiffusionDirectionRL"));
+        assert_eq!(name((0x2005, 0x11B0), Some("Somebody")), None);
+        let bare = Dictionary::standard().without_makers();
+        assert_eq!(bare.name(Tag(0x2005, 0x11B0), Some("Philips MR Imaging DD 001")), None);
+    }
+
+    #[test]
+    fn tags_are_parsed_from_names_and_numbers() {
+        let mut dictionary = Dictionary::standard();
+        dictionary.add("0014,1020", "DA", "ValidationExpiryDate", 1, 1, "").expect("it is new");
+        let cases = [
+            ("PatientName", Some((0x0010, 0x0010))),
+            ("0010,0010", Some((0x0010, 0x0010))),
+            ("0010-0010", Some((0x0010, 0x0010))),
+            ("7fe00010", Some((0x7FE0, 0x0010))),
+            ("7FE00010", Some((0x7FE0, 0x0010))),
+            ("RETIRED_StudyComments", Some((0x0032, 0x4000))),
+            ("StudyComments", Some((0x0032, 0x4000))),
+            ("ValidationExpiryDate", Some((0x0014, 0x1020))),
+            ("0010;0010", None),
+            ("+010,0010", None),
+            ("€00,0010", None),
+            ("nope", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(dictionary.parse_tag(text), expected.map(|(g, e)| Tag(g, e)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn impossible_entries_are_refused() {
+        let mut dictionary = Dictionary::standard();
+        let mut add = |tag, vr, min, max, creator| dictionary.add(tag, vr, "Name", min, max, creator);
+        assert!(matches!(add("x", "LO", 1, 1, ""), Err(DictionaryError::Tag(_))));
+        assert!(matches!(add("0014,1020", "XX", 1, 1, ""), Err(DictionaryError::Vr(_))));
+        assert!(matches!(add("0014,1020", "LO", 0, 1, ""), Err(DictionaryError::Multiplicity { .. })));
+        assert!(matches!(add("0014,1020", "LO", 2, 1, ""), Err(DictionaryError::Multiplicity { .. })));
+        assert!(matches!(add("0014,1020", "LO", 1, 1, "Me"), Err(DictionaryError::NotPrivate(_))));
+        assert_eq!(add("4321,1012", "LO", 1, 0, "Me"), Ok(()));
+        assert_eq!(add("4321,1012", "LO", 1, 0, "You"), Ok(()));
+        assert!(matches!(add("4321,2212", "LO", 1, 1, "Me"), Err(DictionaryError::Twice { .. })));
+    }
+
+    #[test]
+    fn value_representations_come_from_the_nearest_dictionary() {
+        let mut dictionary = Dictionary::standard();
+        dictionary.add("0010,0010", "LO", "Renamed", 1, 1, "").expect("it is new");
+        assert_eq!(dictionary.vr(Tag(0x0010, 0x0010), None), Some(VR::LO));
+        assert_eq!(dictionary.vr(Tag(0x6010, 0x3000), None), Some(VR::OW));
+        assert_eq!(dictionary.vr(Tag(0x0028, 0x0106), None), Some(VR::US));
+        assert_eq!(dictionary.vr(Tag(0x0009, 0x0000), None), Some(VR::UL));
+        assert_eq!(dictionary.vr(Tag(0x0009, 0x1001), None), None);
+    }
+}

@@ -52,7 +52,7 @@ impl Encoding {
     fn plausible(self, bytes: &[u8], dictionary: &Dictionary) -> bool {
         let Some(first) = bytes.first_chunk::<8>() else { return false };
         let tag = self.tag(first);
-        let sane_group = (0x0002..0xFFFC).contains(&tag.0) && tag.0 != 0x0003;
+        let sane_group = (0x0002..=0xFFFC).contains(&tag.0) && tag.0 != 0x0003;
         if self.explicit {
             let known = || tag.0 % 2 == 1 || tag.1 == 0 || dictionary.is_known(tag);
             return sane_group && VR::from_binary([first[4], first[5]]).is_some() && known();
