@@ -1,0 +1,175 @@
+//! An index that remembers what it was told to store, and fails on request. Everything else is not implemented.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::ports::index::{Annotations, BlobBlock, Deleted, Expect, Feed, Resources, Upkeep};
+use model::{
+    Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
+    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Resource, ResourceStatistics, Result, StoreStatus, Stored, Totals,
+};
+
+#[derive(Default)]
+pub struct RememberingIndex {
+    pub instances: Mutex<HashMap<OrthancId, NewInstance>>,
+    /// How the next store fails.
+    pub failure: Mutex<Option<ErrorKind>>,
+}
+
+fn unused<T>() -> Result<T> {
+    Err(Error::new(ErrorKind::NotImplemented, "not for these tests"))
+}
+
+#[async_trait]
+impl Resources for RememberingIndex {
+    async fn store_instance(&self, new: NewInstance) -> Result<Stored> {
+        if let Some(kind) = self.failure.lock().unwrap().take() {
+            return Err(Error::new(kind, "as the test wants"));
+        }
+        let ids = new.ids;
+        let status = match self.instances.lock().unwrap().insert(ids.instance, new) {
+            None => StoreStatus::Success,
+            Some(_) => StoreStatus::AlreadyStored,
+        };
+        Ok(Stored { status, ids, keeps_blob: true })
+    }
+
+    async fn find(&self, _: &FindRequest) -> Result<Vec<Resource>> {
+        unused()
+    }
+
+    async fn count(&self, _: &FindRequest) -> Result<u64> {
+        unused()
+    }
+
+    async fn lookup_identifier(&self, _: &str) -> Result<Vec<(Level, OrthancId)>> {
+        unused()
+    }
+
+    async fn level_of(&self, _: OrthancId) -> Result<Option<Level>> {
+        unused()
+    }
+
+    async fn delete(&self, _: Level, _: OrthancId) -> Result<Deleted> {
+        unused()
+    }
+
+    async fn resource_statistics(&self, _: Level, _: OrthancId) -> Result<ResourceStatistics> {
+        unused()
+    }
+
+    async fn totals(&self) -> Result<Totals> {
+        unused()
+    }
+}
+
+#[async_trait]
+impl Annotations for RememberingIndex {
+    async fn set_metadata(&self, _: Level, _: OrthancId, _: MetadataKind, _: &str, _: Expect) -> Result<i64> {
+        unused()
+    }
+
+    async fn delete_metadata(&self, _: Level, _: OrthancId, _: MetadataKind, _: Expect) -> Result<()> {
+        unused()
+    }
+
+    async fn set_attachment(&self, _: Level, _: OrthancId, _: Attachment, _: Expect) -> Result<i64> {
+        unused()
+    }
+
+    async fn delete_attachment(&self, _: Level, _: OrthancId, _: ContentType, _: Expect) -> Result<()> {
+        unused()
+    }
+
+    async fn change_labels(&self, _: Level, _: OrthancId, _: &BTreeSet<String>, _: &BTreeSet<String>) -> Result<()> {
+        unused()
+    }
+
+    async fn labels(&self) -> Result<BTreeSet<String>> {
+        unused()
+    }
+
+    async fn set_protected(&self, _: OrthancId, _: bool) -> Result<()> {
+        unused()
+    }
+}
+
+#[async_trait]
+impl Feed for RememberingIndex {
+    async fn changes(&self, _: &ChangesRequest) -> Result<ChangesPage> {
+        unused()
+    }
+
+    async fn last_change(&self) -> Result<ChangesPage> {
+        unused()
+    }
+
+    async fn append_change(&self, _: ChangeType, _: Level, _: OrthancId) -> Result<()> {
+        unused()
+    }
+
+    async fn clear_changes(&self) -> Result<()> {
+        unused()
+    }
+
+    async fn append_export(&self, _: Exported) -> Result<()> {
+        unused()
+    }
+
+    async fn exports(&self, _: i64, _: u32) -> Result<ExportsPage> {
+        unused()
+    }
+
+    async fn last_export(&self) -> Result<ExportsPage> {
+        unused()
+    }
+
+    async fn clear_exports(&self) -> Result<()> {
+        unused()
+    }
+}
+
+#[async_trait]
+impl Upkeep for RememberingIndex {
+    async fn reserve_blobs(&self, n: usize) -> Result<BlobBlock> {
+        Ok(BlobBlock((0..n).map(|_| AttachmentId::random()).collect()))
+    }
+
+    async fn release_blobs(&self, _: &[AttachmentId]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn sweep_intents(&self) -> Result<u64> {
+        unused()
+    }
+
+    async fn deleted_blobs(&self, _: usize) -> Result<Vec<AttachmentId>> {
+        unused()
+    }
+
+    async fn forget_deleted_blobs(&self, _: &[AttachmentId]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn sweep_stability(&self) -> Result<u64> {
+        unused()
+    }
+
+    async fn sweep_tombstones(&self) -> Result<bool> {
+        unused()
+    }
+
+    fn set_stable_age(&self, _: Duration) {}
+
+    async fn setting(&self, _: &str) -> Result<Option<String>> {
+        unused()
+    }
+
+    async fn set_setting(&self, _: &str, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}
