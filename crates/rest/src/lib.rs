@@ -1,1 +1,53 @@
-//! Room `rest`.
+//! Room `rest`: Orthanc's REST API. Each file owns the routes of one area and renders what the engine returns.
+//!
+//! There is no rule about DICOM here, only about the API: arguments, JSON views, headers. Start at [`router`], then
+//! [`resources`]. What is known to Orthanc but not built yet is listed in [`later`] and answers 501.
+
+mod attachments;
+mod changes;
+mod fields;
+mod files;
+mod find;
+mod instances;
+mod later;
+mod metadata;
+mod remotes;
+mod resources;
+mod state;
+mod system;
+mod tags;
+mod target;
+mod tools;
+mod upload;
+mod view;
+
+pub use state::{Rest, SystemInfo};
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use model::ErrorKind;
+use std::sync::Arc;
+use web::HttpError;
+
+/// Every route of the API.
+pub fn router(rest: Arc<Rest>) -> Router {
+    Router::new()
+        .merge(resources::routes())
+        .merge(instances::routes())
+        .merge(files::routes())
+        .merge(tags::routes())
+        .merge(metadata::routes())
+        .merge(attachments::routes())
+        .merge(changes::routes())
+        .merge(find::routes())
+        .merge(tools::routes())
+        .merge(remotes::routes())
+        .merge(system::routes())
+        .merge(later::routes())
+        .fallback(unknown)
+        .with_state(rest)
+}
+
+async fn unknown() -> Response {
+    HttpError(ErrorKind::UnknownResource.into()).into_response()
+}

@@ -1,0 +1,219 @@
+//! `/{level}/{id}/attachments` (Orthanc book, "Attachments"). `compress` and `uncompress` come later.
+
+use crate::metadata::{etag, revision};
+use crate::state::Rest;
+use crate::target::Target;
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use engine::{annotations, find, read};
+use http::{HeaderMap, StatusCode, header};
+use model::{Attachment, Compression, ContentType, Error, ErrorKind, Fields, Level, Result};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use web::body::MaxBody;
+use web::error::HttpResult;
+use web::range::{self, File};
+use web::{Caller, Json, Params};
+
+pub fn routes() -> Router<Arc<Rest>> {
+    Level::ALL.into_iter().fold(Router::new(), |router, level| {
+        let all = format!("/{}/{{id}}/attachments", level.folder());
+        let one = format!("{all}/{{name}}");
+        router
+            .route(&all, get(get_all))
+            .route(&one, get(get_operations).put(put_one).delete(delete_one))
+            .route(&format!("{one}/data"), get(get_data))
+            .route(&format!("{one}/compressed-data"), get(get_data))
+            .route(&format!("{one}/verify-md5"), post(verify_md5))
+            .route(&format!("{one}/{{property}}"), get(get_property))
+    })
+}
+
+type Names = Path<(String, String)>;
+
+/// The content type of a name or number.
+fn content_type(rest: &Rest, name: &str) -> Result<ContentType> {
+    let builtin = [("dicom", 1), ("dicom-as-json", 2), ("dicom-until-pixel-data", 3)];
+    let known = builtin.iter().find(|(n, _)| *n == name).map(|(_, k)| *k);
+    let user = || rest.engine.config.user_content_types.get(name).map(|(k, _)| *k);
+    known
+        .or_else(user)
+        .or_else(|| name.parse().ok())
+        .map(ContentType)
+        .ok_or_else(|| Error::new(ErrorKind::OutOfRange, format!("unknown attachment type: {name:?}")))
+}
+
+fn name(rest: &Rest, content: ContentType) -> String {
+    let user = rest.engine.config.user_content_types.iter().find(|(_, (k, _))| *k == content.0);
+    match (content.0, user) {
+        (1, _) => "dicom".into(),
+        (2, _) => "dicom-as-json".into(),
+        (3, _) => "dicom-until-pixel-data".into(),
+        (_, Some((name, _))) => name.clone(),
+        (number, None) => number.to_string(),
+    }
+}
+
+fn mime(rest: &Rest, content: ContentType) -> String {
+    let user = rest.engine.config.user_content_types.values().find(|(k, _)| *k == content.0);
+    match (content.0, user) {
+        (1 | 3, _) => "application/dicom".into(),
+        (2, _) => "application/json".into(),
+        (_, Some((_, mime))) if !mime.is_empty() => mime.clone(),
+        _ => "application/octet-stream".into(),
+    }
+}
+
+/// `GET …/attachments`: names, or names to numbers with `?full`.
+async fn get_all(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, params: Params) -> HttpResult<Json> {
+    let fields = Fields { attachments: true, ..Fields::NONE };
+    let found = find::one(&rest.engine, &ctx, target.level, target.id, fields, vec![]).await?;
+    let mut all: Vec<ContentType> = found.resource.attachments.iter().map(|a| a.content_type).collect();
+    all.sort();
+    Ok(Json(if params.flag("full")? {
+        Value::Object(all.into_iter().map(|c| (name(&rest, c), json!(c.0))).collect())
+    } else {
+        all.into_iter().map(|c| name(&rest, c)).collect()
+    }))
+}
+
+/// Everything about an attachment.
+pub fn info(a: &Attachment) -> Value {
+    json!({
+        "CompressedMD5": a.stored_md5,
+        "CompressedSize": a.stored_size_bytes,
+        "ContentType": a.content_type.0,
+        "UncompressedMD5": a.md5,
+        "UncompressedSize": a.size_bytes,
+        "Uuid": a.id.to_string(),
+    })
+}
+
+async fn located(rest: &Rest, ctx: &engine::Ctx, target: Target, name: &str) -> Result<Attachment> {
+    let content = content_type(rest, name)?;
+    let found = read::locate(&rest.engine, ctx, target.level, target.id, content).await;
+    found.map(|l| l.attachment).map_err(|e| match e.kind() {
+        // Orthanc: a missing attachment is an unknown resource.
+        ErrorKind::InexistentItem => Error::new(ErrorKind::UnknownResource, format!("the resource has no attachment {name:?}")),
+        _ => e,
+    })
+}
+
+/// `GET …/attachments/{name}`: what can be asked of it.
+async fn get_operations(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    Path((_, name)): Names,
+    headers: HeaderMap,
+) -> HttpResult<Response> {
+    let attachment = located(&rest, &ctx, target, &name).await?;
+    let tag = [(header::ETAG, etag(attachment.revision))];
+    if rest.engine.config.check_revisions && revision(&headers, header::IF_NONE_MATCH)? == Some(attachment.revision) {
+        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    }
+    let mut operations = vec!["compress", "compressed-data"];
+    let has_md5 = !attachment.md5.is_empty();
+    if has_md5 {
+        operations.push("compressed-md5");
+    }
+    operations.extend(["compressed-size", "data", "info", "is-compressed"]);
+    if has_md5 {
+        operations.push("md5");
+    }
+    operations.extend(["size", "uncompress", "uuid"]);
+    if has_md5 {
+        operations.push("verify-md5");
+    }
+    Ok((tag, Json(json!(operations))).into_response())
+}
+
+/// `GET …/{name}/{property}`: one property as text, or all of them as JSON (`info`).
+async fn get_property(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    Path((_, name, property)): Path<(String, String, String)>,
+) -> HttpResult<Response> {
+    let a = located(&rest, &ctx, target, &name).await?;
+    let text = match property.as_str() {
+        "size" => a.size_bytes.to_string(),
+        "compressed-size" => a.stored_size_bytes.to_string(),
+        "md5" if !a.md5.is_empty() => a.md5,
+        "compressed-md5" if !a.stored_md5.is_empty() => a.stored_md5,
+        "is-compressed" => u8::from(a.compression != Compression::None).to_string(),
+        "uuid" => a.id.to_string(),
+        "info" => {
+            return Ok(([(header::ETAG, etag(a.revision))], Json(info(&a))).into_response());
+        }
+        _ => return Err(Error::from(ErrorKind::UnknownResource).into()),
+    };
+    Ok(([(header::ETAG, etag(a.revision))], [(header::CONTENT_TYPE, "text/plain")], text).into_response())
+}
+
+/// `GET …/{name}/data` and `compressed-data`: the bytes, also in part.
+async fn get_data(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    Path((_, name)): Names,
+    headers: HeaderMap,
+) -> HttpResult<Response> {
+    let attachment = located(&rest, &ctx, target, &name).await?;
+    if rest.engine.config.check_revisions && revision(&headers, header::IF_NONE_MATCH)? == Some(attachment.revision) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(attachment.revision))]).into_response());
+    }
+    let file = File {
+        size_bytes: attachment.size_bytes,
+        mime: mime(&rest, attachment.content_type),
+        etag: Some(format!("\"{}\"", attachment.revision)),
+        filename: None,
+        range: range::requested(&headers, attachment.size_bytes)?,
+    };
+    let bytes = read::stream(&rest.engine, &attachment, file.wanted()).await?;
+    Ok(file.respond(bytes))
+}
+
+/// `POST …/{name}/verify-md5`: reads the file again and compares.
+async fn verify_md5(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    Path((_, name)): Names,
+) -> HttpResult<Json> {
+    let attachment = located(&rest, &ctx, target, &name).await?;
+    read::verify(&rest.engine, &attachment).await?;
+    Ok(Json(json!({})))
+}
+
+/// `PUT …/attachments/{name}`: stores a user attachment.
+async fn put_one(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    Path((_, name)): Names,
+    request: Request,
+) -> HttpResult<Response> {
+    let content = content_type(&rest, &name)?;
+    let if_match = revision(request.headers(), header::IF_MATCH)?;
+    let limit = request.extensions().get::<MaxBody>().map_or(0, |m| m.0);
+    let body = web::body::stream(request.into_body(), limit);
+    let new = annotations::set_attachment(&rest.engine, &ctx, (target.level, target.id), content, body, if_match).await?;
+    Ok(([(header::ETAG, etag(new))], Json(json!({}))).into_response())
+}
+
+/// `DELETE …/attachments/{name}`.
+async fn delete_one(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    Path((_, name)): Names,
+    headers: HeaderMap,
+) -> HttpResult<Json> {
+    let content = content_type(&rest, &name)?;
+    let if_match = revision(&headers, header::IF_MATCH)?;
+    annotations::delete_attachment(&rest.engine, &ctx, (target.level, target.id), content, if_match).await?;
+    Ok(Json(json!({})))
+}

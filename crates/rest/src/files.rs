@@ -1,0 +1,76 @@
+//! `/instances/{id}/file`: the DICOM file, or its data set as DICOM JSON.
+
+use crate::state::Rest;
+use crate::target::Target;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use dataset::json::dicom_json;
+use engine::read::{self, Extent};
+use http::{HeaderMap, StatusCode, header};
+use model::{ContentType, Error, ErrorKind, Level};
+use std::sync::Arc;
+use web::error::HttpResult;
+use web::range::{self, File};
+use web::{Caller, Params};
+
+pub fn routes() -> Router<Arc<Rest>> {
+    Router::new().route("/instances/{id}/file", get(get_file))
+}
+
+/// `GET /instances/{id}/file`: the stored bytes. `Accept: application/dicom+json` asks for DICOM JSON (PS3.18 F.2).
+async fn get_file(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    params: Params,
+    headers: HeaderMap,
+) -> HttpResult<Response> {
+    if params.has("transcode") {
+        return Err(Error::new(ErrorKind::NotImplemented, "transcoding of files comes later").into());
+    }
+    match wanted(&headers)? {
+        Wanted::Dicom => {}
+        Wanted::Json => {
+            let stored = read::dataset(&rest.engine, &ctx, target.id, Extent::WithoutPixels).await?;
+            let body = web::json::pretty(&dicom_json(&stored.dataset, &Default::default()));
+            return Ok(([(header::CONTENT_TYPE, "application/dicom+json")], body).into_response());
+        }
+    }
+    let located = read::locate(&rest.engine, &ctx, Level::Instance, target.id, ContentType::DICOM).await?;
+    let attachment = &located.attachment;
+    let etag = format!("\"{}\"", attachment.id);
+    if range::not_modified(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let file = File {
+        size_bytes: attachment.size_bytes,
+        mime: "application/dicom".to_owned(),
+        etag: Some(etag),
+        filename: Some(format!("{}.dcm", target.id)),
+        range: range::requested(&headers, attachment.size_bytes)?,
+    };
+    let bytes = read::stream(&rest.engine, attachment, file.wanted()).await?;
+    Ok(file.respond(bytes))
+}
+
+enum Wanted {
+    Dicom,
+    Json,
+}
+
+/// What `Accept` asks for.
+fn wanted(headers: &HeaderMap) -> Result<Wanted, Error> {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
+    for range in accept.split(',') {
+        match range.split(';').next().unwrap_or_default().trim() {
+            "application/dicom" | "application/*" | "*/*" | "" => return Ok(Wanted::Dicom),
+            "application/dicom+json" => return Ok(Wanted::Json),
+            "application/dicom+xml" => return Err(Error::new(ErrorKind::NotImplemented, "DICOM XML comes later")),
+            _ => {}
+        }
+    }
+    // Orthanc: what it does not know, it answers as the file.
+    Ok(Wanted::Dicom)
+}

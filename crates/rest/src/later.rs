@@ -1,0 +1,76 @@
+//! Routes of Orthanc that are not built yet: they answer 501, so that a client can tell them from a mistyped path.
+
+use crate::state::Rest;
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use model::{Error, ErrorKind};
+use std::sync::Arc;
+use web::HttpError;
+
+/// Paths without any built method.
+const PATHS: &[&str] = &[
+    "/jobs",
+    "/jobs/{*rest}",
+    "/queries",
+    "/queries/{*rest}",
+    "/modalities/{*rest}",
+    "/peers/{*rest}",
+    "/plugins/{*rest}",
+    "/storage-commitment/{*rest}",
+    "/dicom-web/{*rest}",
+    "/wado",
+    "/webdav/{*rest}",
+    "/instances/{id}/frames",
+    "/instances/{id}/frames/{*rest}",
+    "/instances/{id}/preview",
+    "/instances/{id}/rendered",
+    "/instances/{id}/image-uint8",
+    "/instances/{id}/image-uint16",
+    "/instances/{id}/image-int16",
+    "/instances/{id}/matlab",
+    "/instances/{id}/numpy",
+    "/instances/{id}/pdf",
+    "/instances/{id}/export",
+    "/series/{id}/numpy",
+    "/series/{id}/ordered-slices",
+    "/studies/{id}/module-patient",
+    "/studies/{id}/split",
+    "/studies/{id}/merge",
+    "/tools/create-archive",
+    "/tools/create-media",
+    "/tools/create-media-extended",
+    "/tools/create-dicom",
+    "/tools/bulk-anonymize",
+    "/tools/bulk-modify",
+    "/tools/bulk-delete",
+    "/tools/bulk-content",
+    "/tools/dicom-echo",
+    "/tools/dicom-conformance",
+    "/tools/reconstruct",
+    "/tools/reset",
+    "/tools/invalidate-tags",
+    "/tools/log-level",
+    "/tools/metrics",
+    "/tools/now-local",
+];
+
+/// Last parts of paths below each level.
+const BELOW: &[&str] = &["archive", "media", "anonymize", "modify", "module", "reconstruct"];
+/// The same, for all levels but instances.
+const BELOW_GROUPS: &[&str] = &["shared-tags", "instances-tags"];
+
+pub fn routes() -> Router<Arc<Rest>> {
+    let mut router = PATHS.iter().fold(Router::new(), |router, path| router.route(path, any(not_yet)));
+    for folder in ["patients", "studies", "series", "instances"] {
+        let groups: &[&str] = if folder == "instances" { &[] } else { BELOW_GROUPS };
+        for name in BELOW.iter().chain(groups) {
+            router = router.route(&format!("/{folder}/{{id}}/{name}"), any(not_yet));
+        }
+    }
+    router
+}
+
+async fn not_yet() -> Response {
+    HttpError(Error::new(ErrorKind::NotImplemented, "this route of Orthanc is not built yet")).into_response()
+}

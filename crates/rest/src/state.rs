@@ -1,0 +1,49 @@
+//! What the handlers share.
+
+use engine::Engine;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+use web::metrics::Latencies;
+
+/// What `/system` says about the process that the engine does not know.
+#[derive(Clone, Debug, Default)]
+pub struct SystemInfo {
+    /// `Name`
+    pub name: String,
+    pub dicom_aet: String,
+    pub dicom_port: u16,
+    pub http_port: u16,
+    pub http_secure: bool,
+    pub overwrite_instances: &'static str,
+    /// Options that `/system` repeats as they are.
+    pub storage_compression: bool,
+    pub maximum_storage_size_mb: u64,
+    pub maximum_patient_count: u64,
+    pub maximum_storage_mode: String,
+    pub execute_lua_enabled: bool,
+    pub check_revisions: bool,
+    pub read_only: bool,
+    /// The character set as configured, by Orthanc's name.
+    pub default_encoding: String,
+    /// Transfer syntaxes and SOP classes that the configuration accepts.
+    pub accepted_transfer_syntaxes: Vec<String>,
+    /// Transfer syntaxes that the C-STORE SCP knows.
+    pub known_transfer_syntaxes: Vec<String>,
+    pub accepted_sop_classes: Vec<String>,
+    pub unknown_sop_class_accepted: bool,
+    /// `MaximumFileSizeInArchiveMB` in bytes, 0 for none.
+    pub max_file_in_archive_bytes: u64,
+    /// `TemporaryDirectory`, where uploaded ZIP files wait.
+    pub temporary_directory: Option<std::path::PathBuf>,
+}
+
+/// The state of the REST door.
+pub struct Rest {
+    pub engine: Arc<Engine>,
+    pub system: SystemInfo,
+    pub latencies: Arc<Latencies>,
+    /// Cancelled by `POST /tools/shutdown`.
+    pub shutdown: CancellationToken,
+    pub started: Instant,
+}

@@ -1,0 +1,156 @@
+//! The data set of an instance: all tags, single values, the file meta information.
+
+use crate::fields;
+use crate::state::Rest;
+use crate::target::Target;
+use crate::view::format;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use dataset::json::{Format, JsonOptions, orthanc};
+use dataset::{DataSet, Element, Value};
+use engine::read::{self, Extent};
+use http::header;
+use model::{Error, ErrorKind, Result};
+use serde_json::json;
+use std::sync::Arc;
+use web::error::HttpResult;
+use web::{Caller, Json, Params};
+
+/// Longer text values are `TooLong` unless `?ignore-length` names their tag (Orthanc: `/tags`).
+const MAX_VALUE_BYTES: usize = 256;
+
+pub fn routes() -> Router<Arc<Rest>> {
+    Router::new()
+        .route("/instances/{id}/tags", get(get_tags))
+        .route("/instances/{id}/simplified-tags", get(get_simplified_tags))
+        .route("/instances/{id}/header", get(get_header))
+        .route("/instances/{id}/content", get(get_content_root))
+        .route("/instances/{id}/content/{*path}", get(get_content))
+}
+
+fn options(rest: &Rest, params: &Params) -> Result<JsonOptions> {
+    let names = params.get("ignore-length").unwrap_or_default();
+    let ignore_length = names.split([',', ';']).filter(|n| !n.is_empty()).map(|n| fields::tag(rest, n)).collect::<Result<_>>()?;
+    Ok(JsonOptions { max_string_length: MAX_VALUE_BYTES, ignore_length, ..JsonOptions::default() })
+}
+
+/// `?short` or `?simplify`, else everything about each tag.
+fn wanted(params: &Params) -> Result<Format> {
+    Ok(match format(params)? {
+        Format::Short => Format::Short,
+        _ if params.flag("simplify")? => Format::Simplified,
+        _ => Format::Full,
+    })
+}
+
+/// `GET /instances/{id}/tags`: by number, or by name with `?simplify`, or values only with `?short`.
+async fn get_tags(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, params: Params) -> HttpResult<Json> {
+    let wanted = wanted(&params)?;
+    all_tags(&rest, &ctx, target, &params, wanted).await
+}
+
+/// `GET /instances/{id}/simplified-tags`.
+async fn get_simplified_tags(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    params: Params,
+) -> HttpResult<Json> {
+    all_tags(&rest, &ctx, target, &params, Format::Simplified).await
+}
+
+async fn all_tags(rest: &Rest, ctx: &engine::Ctx, target: Target, params: &Params, wanted: Format) -> HttpResult<Json> {
+    let options = options(rest, params)?;
+    let mut stored = read::dataset(&rest.engine, ctx, target.id, Extent::WithoutPixels).await?;
+    if let Some((tag, vr)) = stored.pixel {
+        stored.dataset.put(Element { tag, vr, value: Value::Fragments(vec![]) });
+    }
+    Ok(Json(orthanc(&stored.dataset, wanted, &options, &rest.engine.config.dictionary)))
+}
+
+/// `GET /instances/{id}/header`: the file meta information (PS3.10 7.1).
+async fn get_header(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, params: Params) -> HttpResult<Json> {
+    let wanted = wanted(&params)?;
+    let stored = read::dataset(&rest.engine, &ctx, target.id, Extent::WithoutPixels).await?;
+    Ok(Json(orthanc(&stored.meta, wanted, &JsonOptions::default(), &rest.engine.config.dictionary)))
+}
+
+/// `GET /instances/{id}/content`: the tags of the data set, as paths.
+async fn get_content_root(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target) -> HttpResult<Response> {
+    content(&rest, &ctx, target, "").await
+}
+
+/// `GET /instances/{id}/content/{tag}/{item}/{tag}…`: the raw value of a tag, the items of a sequence, the tags of an item.
+async fn get_content(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    Path((_, path)): Path<(String, String)>,
+) -> HttpResult<Response> {
+    content(&rest, &ctx, target, &path).await
+}
+
+async fn content(rest: &Rest, ctx: &engine::Ctx, target: Target, path: &str) -> HttpResult<Response> {
+    let steps: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+    let first = steps.first().map(|s| fields::tag(rest, s)).transpose()?;
+    let pixels = first.is_some_and(|t| t.0 >= 0x7FE0);
+    let extent = if pixels { Extent::Everything } else { Extent::WithoutPixels };
+    let stored = read::dataset(&rest.engine, ctx, target.id, extent).await?;
+    let mut whole = stored.dataset;
+    if let (Some((tag, vr)), false) = (stored.pixel, pixels) {
+        whole.put(Element { tag, vr, value: Value::Fragments(vec![]) });
+    }
+    let missing = || Error::from(ErrorKind::InexistentTag);
+    let mut data: &DataSet = &whole;
+    let mut rest_of = &steps[..];
+    loop {
+        let [step, more @ ..] = rest_of else { return Ok(list_tags(data)) };
+        let element = data.get(fields::tag(rest, step)?).ok_or_else(missing)?;
+        match (&element.value, more) {
+            (Value::Items(items), []) => return Ok(list_numbers(items.len())),
+            (Value::Items(items), [item, more @ ..]) => {
+                data = items.get(index(item)?).ok_or_else(missing)?;
+                rest_of = more;
+            }
+            (Value::Fragments(fragments), []) => return Ok(list_numbers(fragments.len())),
+            (Value::Fragments(fragments), [item]) => return Ok(raw(fragments.get(index(item)?).ok_or_else(missing)?.clone())),
+            (Value::Bytes(bytes), []) => return Ok(raw(value(data, element, bytes))),
+            _ => return Err(missing().into()),
+        }
+    }
+}
+
+fn index(text: &str) -> Result<usize> {
+    text.parse().map_err(|_| Error::new(ErrorKind::BadRequest, format!("an item number was expected, not {text:?}")))
+}
+
+fn list_tags(data: &DataSet) -> Response {
+    let tags: Vec<String> = data.iter().map(|e| format!("{:04x}-{:04x}", e.tag.0, e.tag.1)).collect();
+    Json(json!(tags)).into_response()
+}
+
+fn list_numbers(n: usize) -> Response {
+    Json((0..n).map(|i| i.to_string()).collect()).into_response()
+}
+
+fn raw(bytes: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
+}
+
+/// Text as stored, without its padding; other values as text if they have one, else as bytes.
+fn value(data: &DataSet, element: &Element, bytes: &Bytes) -> Bytes {
+    use dataset::VR;
+    match element.vr {
+        VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD | VR::AT => {
+            data.text(element.tag).map_or_else(|| bytes.clone(), Bytes::from)
+        }
+        VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN => bytes.clone(),
+        _ => {
+            let end = bytes.iter().rposition(|b| !matches!(b, 0 | b' ')).map_or(0, |i| i + 1);
+            bytes.slice(..end)
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `/tools`: clock, identifiers, scripts, settings, shutdown.
+
+use crate::state::Rest;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::routing::{get, post};
+use engine::{annotations, script, settings};
+use model::{Error, ErrorKind, Result, time};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use web::error::HttpResult;
+use web::{Caller, Json, Params};
+
+pub fn routes() -> Router<Arc<Rest>> {
+    Router::new()
+        .route("/tools/now", get(get_now))
+        .route("/tools/generate-uid", get(get_uid))
+        .route("/tools/labels", get(get_labels))
+        .route("/tools/shutdown", post(post_shutdown))
+        .route("/tools/execute-script", post(post_script))
+        .route("/tools/default-encoding", get(get_encoding).put(put_encoding))
+        .route("/tools/accepted-transfer-syntaxes", get(get_syntaxes).put(put_syntaxes))
+        .route("/tools/accepted-sop-classes", get(get_sop_classes))
+        .route("/tools/unknown-sop-class-accepted", get(get_unknown).put(put_unknown))
+}
+
+async fn text(body: Body) -> Result<String> {
+    let bytes = web::body::read(body, web::json::MAX_JSON_BYTES).await?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| Error::new(ErrorKind::BadRequest, "the body must be UTF-8"))
+}
+
+/// `GET /tools/now`: UTC.
+async fn get_now() -> String {
+    time::now_iso()
+}
+
+/// `GET /tools/generate-uid?level=`: a new UID (PS3.5 B.2), or a UUID for patients.
+async fn get_uid(params: Params) -> HttpResult<String> {
+    let random = uuid::Uuid::new_v4();
+    match params.get("level") {
+        Some("patient") => Ok(random.to_string()),
+        Some("study" | "series" | "instance") => Ok(format!("2.25.{}", random.as_u128())),
+        _ => Err(Error::new(ErrorKind::UnknownResource, "level must be patient, study, series or instance").into()),
+    }
+}
+
+/// `GET /tools/labels`.
+async fn get_labels(State(rest): State<Arc<Rest>>, Caller(ctx): Caller) -> HttpResult<Json> {
+    Ok(Json(json!(annotations::labels(&rest.engine, &ctx).await?)))
+}
+
+/// `POST /tools/shutdown`.
+async fn post_shutdown(State(rest): State<Arc<Rest>>) -> Json {
+    rest.shutdown.cancel();
+    Json(json!({}))
+}
+
+/// `POST /tools/execute-script`: runs Lua, if `ExecuteLuaEnabled`.
+async fn post_script(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: Body) -> HttpResult<String> {
+    if !rest.system.execute_lua_enabled {
+        return Err(Error::new(ErrorKind::Forbidden, "scripts are off (ExecuteLuaEnabled)").into());
+    }
+    Ok(script::execute(&rest.engine, &ctx, text(body).await?).await?)
+}
+
+/// `GET /tools/default-encoding`.
+async fn get_encoding(State(rest): State<Arc<Rest>>) -> String {
+    rest.engine.settings.default_encoding().name().to_owned()
+}
+
+/// `PUT /tools/default-encoding`.
+async fn put_encoding(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: Body) -> HttpResult<String> {
+    settings::set_default_encoding(&rest.engine, &ctx, text(body).await?.trim()).await?;
+    Ok(get_encoding(State(rest)).await)
+}
+
+fn syntaxes(rest: &Rest) -> Vec<String> {
+    rest.engine.settings.accepted_transfer_syntaxes().unwrap_or_else(|| rest.system.accepted_transfer_syntaxes.clone())
+}
+
+/// `GET /tools/accepted-transfer-syntaxes`.
+async fn get_syntaxes(State(rest): State<Arc<Rest>>) -> Json {
+    Json(json!(syntaxes(&rest)))
+}
+
+/// `PUT /tools/accepted-transfer-syntaxes`: one UID, or a JSON array of UIDs with wildcards.
+async fn put_syntaxes(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: Body) -> HttpResult<Json> {
+    let body = text(body).await?;
+    let bad = || Error::new(ErrorKind::BadDicom, "the body must be a transfer syntax, or a JSON array of them");
+    let patterns: Vec<String> = match serde_json::from_str(&body) {
+        Ok(Value::Array(all)) => all.iter().map(|v| v.as_str().map(str::to_owned).ok_or_else(bad)).collect::<Result<_>>()?,
+        Ok(_) => return Err(bad().into()),
+        Err(_) => vec![body.trim().to_owned()],
+    };
+    let known = scp_syntaxes(&rest);
+    let chosen = known.into_iter().filter(|uid| {
+        let one = |p: &String| model::matching::matches(&model::query::Rule::Wildcard(p.clone()), uid, true);
+        patterns.iter().any(one)
+    });
+    settings::set_accepted_transfer_syntaxes(&rest.engine, &ctx, chosen.collect()).await?;
+    Ok(Json(json!(syntaxes(&rest))))
+}
+
+/// Every transfer syntax that can be accepted.
+fn scp_syntaxes(rest: &Rest) -> Vec<String> {
+    rest.system.known_transfer_syntaxes.clone()
+}
+
+/// `GET /tools/accepted-sop-classes`.
+async fn get_sop_classes(State(rest): State<Arc<Rest>>) -> Json {
+    Json(json!(rest.system.accepted_sop_classes))
+}
+
+/// `GET /tools/unknown-sop-class-accepted`: `1` or `0`.
+async fn get_unknown(State(rest): State<Arc<Rest>>) -> String {
+    let accepted = rest.engine.settings.unknown_sop_class_accepted().unwrap_or(rest.system.unknown_sop_class_accepted);
+    u8::from(accepted).to_string()
+}
+
+/// `PUT /tools/unknown-sop-class-accepted`.
+async fn put_unknown(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: Body) -> HttpResult<String> {
+    let accepted = match text(body).await?.trim() {
+        "1" | "true" => true,
+        "0" | "false" => false,
+        other => return Err(Error::new(ErrorKind::BadDicom, format!("a Boolean was expected, not {other:?}")).into()),
+    };
+    settings::set_unknown_sop_class_accepted(&rest.engine, &ctx, accepted).await?;
+    Ok(String::new())
+}

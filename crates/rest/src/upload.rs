@@ -1,0 +1,289 @@
+//! What clients may send to `POST /instances`: DICOM, gzip'd DICOM, a ZIP, or a multipart form with any of them.
+//!
+//! Everything streams: a DICOM file goes to the store as it arrives, a ZIP to a temporary file first, because its table of
+//! contents stands at its end.
+
+use crate::state::Rest;
+use axum::extract::Request;
+use bytes::Bytes;
+use engine::{Ctx, StoreOutcome, store};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use http::header;
+use model::{Error, ErrorKind, Level, Result};
+use serde_json::{Value, json};
+use std::io::{Read, Seek, SeekFrom, Write};
+use tokio::sync::mpsc;
+use web::body::MaxBody;
+
+type Pieces = BoxStream<'static, Result<Bytes>>;
+
+/// Pieces of an unpacked file that may wait between the unpacking thread and the store.
+const QUEUE: usize = 4;
+/// Bytes of such a piece.
+const PIECE_BYTES: usize = 64 << 10;
+/// Files in one ZIP.
+const MAX_ENTRIES: usize = 1_000_000;
+
+/// Stores what a request holds and renders Orthanc's answer: an object for one DICOM file, else a list.
+///
+/// # Errors
+/// `BadDicom` for a body that is none of the four forms; files of a ZIP or form that are not DICOM are left out.
+pub async fn upload(rest: &Rest, ctx: &Ctx, request: Request) -> Result<Value> {
+    let limit = request.extensions().get::<MaxBody>().map_or(0, |m| m.0);
+    let content_type = header_text(&request, header::CONTENT_TYPE);
+    let encoding = header_text(&request, header::CONTENT_ENCODING);
+    let body = web::body::stream(request.into_body(), limit);
+    if content_type.to_ascii_lowercase().starts_with("multipart/form-data") {
+        return form(rest, ctx, &content_type, body).await;
+    }
+    let body = match encoding.to_ascii_lowercase().as_str() {
+        "" | "identity" => body,
+        "gzip" => gunzip(body, rest.system.max_file_in_archive_bytes),
+        other => return Err(Error::new(ErrorKind::BadRequest, format!("unknown Content-Encoding: {other:?}"))),
+    };
+    let mut stored = Vec::new();
+    match one(rest, ctx, body, &mut stored).await? {
+        Form::Zip => Ok(Value::Array(stored)),
+        Form::Dicom => Ok(stored.pop().unwrap_or_default()),
+    }
+}
+
+fn header_text(request: &Request, name: header::HeaderName) -> String {
+    request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// What a body turned out to be.
+#[derive(PartialEq)]
+enum Form {
+    Dicom,
+    Zip,
+}
+
+/// Stores one file or one ZIP, adding its answers to `stored`.
+async fn one(rest: &Rest, ctx: &Ctx, mut body: Pieces, stored: &mut Vec<Value>) -> Result<Form> {
+    let mut first = Bytes::new();
+    while first.len() < 4 {
+        match body.try_next().await? {
+            Some(piece) if first.is_empty() => first = piece,
+            Some(piece) => first = [first, piece].concat().into(),
+            None => break,
+        }
+    }
+    if first.is_empty() {
+        return Err(Error::new(ErrorKind::BadDicom, "the body is empty"));
+    }
+    if first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06") {
+        zip(rest, ctx, first, body, stored).await?;
+        return Ok(Form::Zip);
+    }
+    let outcome = dicom(rest, ctx, futures_util::stream::once(async { Ok(first) }).chain(body).boxed()).await?;
+    stored.push(view(&outcome));
+    Ok(Form::Dicom)
+}
+
+async fn dicom(rest: &Rest, ctx: &Ctx, mut pieces: Pieces) -> Result<StoreOutcome> {
+    let mut ingest = store::begin(&rest.engine, ctx);
+    loop {
+        let written = match pieces.next().await {
+            None => return ingest.finish().await,
+            Some(Ok(piece)) => ingest.write(piece).await,
+            Some(Err(error)) => Err(error),
+        };
+        if let Err(error) = written {
+            ingest.discard().await;
+            return Err(error);
+        }
+    }
+}
+
+/// Orthanc: the answer to one stored file.
+pub fn view(outcome: &StoreOutcome) -> Value {
+    let ids = &outcome.ids;
+    json!({
+        "ID": ids.instance.to_string(),
+        "ParentPatient": ids.at(Level::Patient).to_string(),
+        "ParentSeries": ids.at(Level::Series).to_string(),
+        "ParentStudy": ids.at(Level::Study).to_string(),
+        "Path": format!("/instances/{}", ids.instance),
+        "Status": outcome.status.name(),
+    })
+}
+
+async fn form(rest: &Rest, ctx: &Ctx, content_type: &str, body: Pieces) -> Result<Value> {
+    let bad = |e: multer::Error| Error::new(ErrorKind::BadRequest, format!("bad multipart form: {e}"));
+    let boundary = multer::parse_boundary(content_type).map_err(bad)?;
+    let mut parts = multer::Multipart::new(body.map_err(std::io::Error::other), boundary);
+    let mut stored = Vec::new();
+    let mut refused = None;
+    while let Some(mut part) = parts.next_field().await.map_err(bad)? {
+        // A part borrows the form, but the store wants an owned stream: a short queue joins the two.
+        let (tx, rx) = mpsc::channel::<Result<Bytes>>(QUEUE);
+        let feed = async move {
+            loop {
+                let piece = match part.chunk().await {
+                    Ok(Some(piece)) => Ok(piece),
+                    Ok(None) => return Ok(()),
+                    Err(error) => Err(bad(error)),
+                };
+                let failed = piece.is_err();
+                if tx.send(piece).await.is_err() || failed {
+                    return Ok::<(), Error>(());
+                }
+            }
+        };
+        let (_, result) = tokio::join!(feed, one(rest, ctx, from_channel(rx), &mut stored));
+        match result {
+            Err(error) if error.kind() == ErrorKind::BadDicom => refused = Some(error),
+            other => drop(other?),
+        }
+    }
+    match refused {
+        Some(error) if stored.is_empty() => Err(error),
+        _ => Ok(Value::Array(stored)),
+    }
+}
+
+fn from_channel(rx: mpsc::Receiver<Result<Bytes>>) -> Pieces {
+    futures_util::stream::unfold(rx, |mut rx| async { rx.recv().await.map(|piece| (piece, rx)) }).boxed()
+}
+
+/// Unpacks a gzip'd body on a blocking thread.
+fn gunzip(body: Pieces, limit: u64) -> Pieces {
+    let (raw_tx, raw_rx) = mpsc::channel(QUEUE);
+    let (tx, rx) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let mut body = body;
+        while let Some(piece) = body.next().await {
+            if raw_tx.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::task::spawn_blocking(move || {
+        let input = ChannelReader { rx: raw_rx, piece: Bytes::new() };
+        pump(&mut flate2::read::MultiGzDecoder::new(input), limit, "the gzip'd body", &tx);
+    });
+    from_channel(rx)
+}
+
+/// Reads pieces that an async task sends.
+struct ChannelReader {
+    rx: mpsc::Receiver<Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl Read for ChannelReader {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.rx.blocking_recv() {
+                None => return Ok(0),
+                Some(Ok(piece)) => self.piece = piece,
+                Some(Err(error)) => return Err(std::io::Error::other(error)),
+            }
+        }
+        let n = out.len().min(self.piece.len());
+        out[..n].copy_from_slice(&self.piece.split_to(n));
+        Ok(n)
+    }
+}
+
+/// Sends all that `input` unpacks to, at most `limit` bytes (0 for no limit). Returns false if nobody listens any more.
+fn pump(input: &mut dyn Read, limit: u64, what: &str, tx: &mpsc::Sender<Result<Bytes>>) -> bool {
+    let mut sent = 0;
+    loop {
+        let mut piece = vec![0; PIECE_BYTES];
+        let result = match input.read(&mut piece) {
+            Ok(0) => return true,
+            Ok(n) => {
+                sent += n as u64;
+                piece.truncate(n);
+                if limit > 0 && sent > limit {
+                    let message = format!("{what} unpacks to more than {limit} bytes (MaximumFileSizeInArchiveMB)");
+                    Err(Error::new(ErrorKind::TooLarge, message))
+                } else {
+                    Ok(piece.into())
+                }
+            }
+            Err(error) => Err(broken(what, error)),
+        };
+        let failed = result.is_err();
+        if tx.blocking_send(result).is_err() {
+            return false;
+        }
+        if failed {
+            return true;
+        }
+    }
+}
+
+/// An error of unpacking: the client's data, or what the client's stream reported.
+fn broken(what: &str, error: std::io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(inner) => inner,
+        Err(error) => Error::new(ErrorKind::BadDicom, format!("{what} is damaged: {error}")),
+    }
+}
+
+async fn zip(rest: &Rest, ctx: &Ctx, first: Bytes, mut body: Pieces, stored: &mut Vec<Value>) -> Result<()> {
+    let mut spool = spool(rest)?;
+    let mut piece = Some(first);
+    while let Some(bytes) = piece {
+        spool = tokio::task::spawn_blocking(move || spool.write_all(&bytes).map(|()| spool))
+            .await
+            .map_err(internal)?
+            .map_err(cannot_spool)?;
+        piece = body.try_next().await?;
+    }
+    let limit = rest.system.max_file_in_archive_bytes;
+    // One queue per entry, handed over through a queue of queues.
+    let (entries_tx, mut entries) = mpsc::channel::<mpsc::Receiver<Result<Bytes>>>(1);
+    let unpack = tokio::task::spawn_blocking(move || unpack(spool, limit, &entries_tx));
+    while let Some(entry) = entries.recv().await {
+        match dicom(rest, ctx, from_channel(entry)).await {
+            Ok(outcome) => stored.push(view(&outcome)),
+            // Orthanc: files of a ZIP that are not DICOM are left out.
+            Err(error) if error.kind() == ErrorKind::BadDicom => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unpack.await.map_err(internal)?
+}
+
+fn spool(rest: &Rest) -> Result<std::fs::File> {
+    match &rest.system.temporary_directory {
+        Some(folder) => tempfile::tempfile_in(folder),
+        None => tempfile::tempfile(),
+    }
+    .map_err(cannot_spool)
+}
+
+fn unpack(mut spool: std::fs::File, limit: u64, entries: &mpsc::Sender<mpsc::Receiver<Result<Bytes>>>) -> Result<()> {
+    spool.seek(SeekFrom::Start(0)).map_err(cannot_spool)?;
+    let bad = |e: zip::result::ZipError| Error::new(ErrorKind::BadDicom, format!("the ZIP is damaged: {e}"));
+    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(spool)).map_err(bad)?;
+    if archive.len() > MAX_ENTRIES {
+        return Err(Error::new(ErrorKind::TooLarge, format!("the ZIP has more than {MAX_ENTRIES} entries")));
+    }
+    for i in 0..archive.len() {
+        let mut entry = archive.by_index(i).map_err(bad)?;
+        if entry.is_dir() {
+            continue;
+        }
+        let (tx, rx) = mpsc::channel(QUEUE);
+        if entries.blocking_send(rx).is_err() {
+            return Ok(());
+        }
+        pump(&mut entry, limit, "a file of the ZIP", &tx);
+    }
+    Ok(())
+}
+
+fn cannot_spool(error: std::io::Error) -> Error {
+    let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::StorageFull } else { ErrorKind::CannotWrite };
+    Error::new(kind, "cannot write a temporary file (TemporaryDirectory)").caused_by(error)
+}
+
+fn internal(error: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "unpacking stopped").caused_by(error)
+}

@@ -1,0 +1,4 @@
+//! Checks of the whole workspace.
+
+mod licences;
+mod tidy;
