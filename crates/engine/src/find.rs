@@ -238,7 +238,8 @@ async fn answer(eng: &Engine, resource: Resource, requested: &[Tag]) -> Result<F
             Some(value) => found.requested.put(*tag, value),
             None => match found.resource.tags.iter().rev().find_map(|level| level.get(*tag)) {
                 Some(value) => found.requested.put(*tag, value.to_owned()),
-                None if is_indexed(eng, &found.resource, *tag) => {}
+                // Sequences are not among the texts of the index.
+                None if is_indexed(eng, &found.resource, *tag) && eng.config.dictionary.vr(*tag, None) != Some(VR::SQ) => {}
                 None => missing.push(*tag),
             },
         }

@@ -77,6 +77,8 @@ fn uncompressed(attachment: &Attachment) -> Result<()> {
 /// How much of a data set to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
+    /// Up to Pixel Data.
+    Header,
     /// Up to Pixel Data, and what follows it.
     WithoutPixels,
     /// Everything.
@@ -132,7 +134,7 @@ pub async fn of(eng: &Engine, located: &Located, extent: Extent) -> Result<Store
     };
     let header = read_header(head, completeness, &options).map_err(corrupted)?;
     let mut dataset = header.dataset;
-    if let Some(tail) = resource.tail_offset {
+    if let (Some(tail), Extent::WithoutPixels) = (resource.tail_offset, extent) {
         let rest = bytes(eng, &located.attachment, Some(tail..size)).await?;
         for element in read_tail(rest, &header.transfer_syntax, &options).map_err(corrupted)?.iter() {
             dataset.put(element.clone());

@@ -284,11 +284,14 @@ impl Ingest {
             }
             all
         });
-        if origin.door == RequestOrigin::DicomProtocol {
-            levels[Level::Series as usize].insert(M::REMOTE_AET, origin.remote_aet.clone());
-        }
+        // Orthanc: it is there, and empty, for other doors than DICOM too.
+        levels[Level::Series as usize].insert(M::REMOTE_AET, origin.remote_aet.clone());
+        levels[Level::Instance as usize].insert(M::REMOTE_AET, origin.remote_aet.clone());
         if let Some(expected) = expected_instances(&main[Level::Series as usize]) {
             levels[Level::Series as usize].insert(M::EXPECTED_NUMBER_OF_INSTANCES, expected.to_string());
+        }
+        if origin.door != RequestOrigin::DicomProtocol {
+            levels[Level::Instance as usize].insert(M::HTTP_USERNAME, origin.http_user.clone());
         }
         let mut put = |kind, value: &str| {
             if !value.is_empty() {
@@ -301,19 +304,12 @@ impl Ingest {
         put(M::SOP_CLASS_UID, sop_class);
         put(M::INDEX_IN_SERIES, &index.map(|i| i.to_string()).unwrap_or_default());
         put(M::REMOTE_IP, &origin.remote_ip);
-        match origin.door {
-            RequestOrigin::DicomProtocol => {
-                put(M::REMOTE_AET, &origin.remote_aet);
-                put(M::CALLED_AET, &origin.called_aet);
-            }
-            _ => {
-                put(M::HTTP_USERNAME, &origin.http_user);
-                put(M::HTTP_HOST, &origin.http_host);
-            }
-        }
+        put(M::CALLED_AET, &origin.called_aet);
         if let Some(pixel) = &header.pixel {
             put(M::PIXEL_DATA_OFFSET, &pixel.offset.map(|o| o.to_string()).unwrap_or_default());
-            put(M::PIXEL_DATA_VR, pixel.vr.to_string());
+            if is_unusual(header, pixel) {
+                put(M::PIXEL_DATA_VR, pixel.vr.to_string());
+            }
         }
         levels
     }
@@ -364,6 +360,13 @@ pub fn identify(data: &DataSet) -> Result<InstanceIds> {
 fn main_tags(eng: &Engine, data: &DataSet, level: Level) -> TagMap {
     let wanted = eng.config.main_tags.of(level);
     wanted.iter().filter_map(|tag| data.text(*tag).map(|text| (*tag, text.trim().to_owned()))).collect()
+}
+
+/// Whether native pixel data has another VR than its depth suggests (PS3.5 A.2): Orthanc records that as `PixelDataVR`.
+fn is_unusual(header: &Header, pixel: &dataset::PixelElement) -> bool {
+    let bits = header.dataset.text(dataset::Tag(0x0028, 0x0100)).and_then(|t| t.trim().parse::<u32>().ok()).unwrap_or(16);
+    let expected = if bits > 8 || !header.transfer_syntax.is_explicit() { dataset::VR::OW } else { dataset::VR::OB };
+    pixel.length.is_some() && !header.transfer_syntax.is_encapsulated() && pixel.vr != expected
 }
 
 /// The sequences among the main DICOM tags of a level, as Orthanc's full JSON.

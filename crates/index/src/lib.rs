@@ -1,9 +1,9 @@
-//! Room `index`: which resources exist and what is known about them, in a database.
+//! Room `index`: which resources exist, what is known about them and what changed, kept in a database behind the port
+//! [`model::ports::Index`]. It knows rows, not files, HTTP or DIMSE.
 //!
-//! It implements `model::ports::Index` and knows neither blobs nor doors. [`sqlite`] is the embedded index of one process.
-//! Start at `sqlite/mod.rs`, then `sqlite/store.rs`.
+//! Start at [`sqlite::open`], then `sqlite/writer.rs` (group commit), `sqlite/store.rs` (what one stored instance writes) and
+//! `find_sql.rs` (how a search becomes SQL). The tables are in `migrations/`.
 
 mod find_sql;
 pub mod sqlite;
-
-pub use sqlite::{Options, SqliteIndex};
+mod text;

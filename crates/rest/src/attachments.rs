@@ -110,8 +110,9 @@ async fn get_operations(
     headers: HeaderMap,
 ) -> HttpResult<Response> {
     let attachment = located(&rest, &ctx, target, &name).await?;
-    let tag = [(header::ETAG, etag(attachment.revision))];
-    if rest.engine.config.check_revisions && revision(&headers, header::IF_NONE_MATCH)? == Some(attachment.revision) {
+    let tag = [(header::ETAG, etag(attachment.revision, &attachment.md5))];
+    revision(&headers, header::IF_NONE_MATCH)?;
+    if headers.get(header::IF_NONE_MATCH) == Some(&tag[0].1) {
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
     let mut operations = vec!["compress", "compressed-data"];
@@ -136,8 +137,14 @@ async fn get_property(
     Caller(ctx): Caller,
     target: Target,
     Path((_, name, property)): Path<(String, String, String)>,
+    headers: HeaderMap,
 ) -> HttpResult<Response> {
     let a = located(&rest, &ctx, target, &name).await?;
+    let tag = etag(a.revision, &a.md5);
+    revision(&headers, header::IF_NONE_MATCH)?;
+    if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
     let text = match property.as_str() {
         "size" => a.size_bytes.to_string(),
         "compressed-size" => a.stored_size_bytes.to_string(),
@@ -146,11 +153,11 @@ async fn get_property(
         "is-compressed" => u8::from(a.compression != Compression::None).to_string(),
         "uuid" => a.id.to_string(),
         "info" => {
-            return Ok(([(header::ETAG, etag(a.revision))], Json(info(&a))).into_response());
+            return Ok(([(header::ETAG, tag)], Json(info(&a))).into_response());
         }
         _ => return Err(Error::from(ErrorKind::UnknownResource).into()),
     };
-    Ok(([(header::ETAG, etag(a.revision))], [(header::CONTENT_TYPE, "text/plain")], text).into_response())
+    Ok(([(header::ETAG, tag)], [(header::CONTENT_TYPE, "text/plain")], text).into_response())
 }
 
 /// `GET …/{name}/data` and `compressed-data`: the bytes, also in part.
@@ -159,17 +166,20 @@ async fn get_data(
     Caller(ctx): Caller,
     target: Target,
     Path((_, name)): Names,
+    params: Params,
     headers: HeaderMap,
 ) -> HttpResult<Response> {
     let attachment = located(&rest, &ctx, target, &name).await?;
-    if rest.engine.config.check_revisions && revision(&headers, header::IF_NONE_MATCH)? == Some(attachment.revision) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(attachment.revision))]).into_response());
+    let tag = etag(attachment.revision, &attachment.md5);
+    revision(&headers, header::IF_NONE_MATCH)?;
+    if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     let file = File {
         size_bytes: attachment.size_bytes,
         mime: mime(&rest, attachment.content_type),
-        etag: Some(format!("\"{}\"", attachment.revision)),
-        filename: None,
+        etag: tag.to_str().ok().map(str::to_owned),
+        filename: params.get("filename").map(|n| n.replace(['"', '\\', '\r', '\n'], "_")),
         range: range::requested(&headers, attachment.size_bytes)?,
     };
     let bytes = read::stream(&rest.engine, &attachment, file.wanted()).await?;
@@ -201,7 +211,9 @@ async fn put_one(
     let limit = request.extensions().get::<MaxBody>().map_or(0, |m| m.0);
     let body = web::body::stream(request.into_body(), limit);
     let new = annotations::set_attachment(&rest.engine, &ctx, (target.level, target.id), content, body, if_match).await?;
-    Ok(([(header::ETAG, etag(new))], Json(json!({}))).into_response())
+    let set = located(&rest, &ctx, target, &name).await?;
+    let tag = etag(new, if set.revision == new { &set.md5 } else { "" });
+    Ok(([(header::ETAG, tag)], "{}").into_response())
 }
 
 /// `DELETE …/attachments/{name}`.

@@ -17,7 +17,6 @@ pub struct Show {
     pub status: bool,
     pub is_stable: bool,
     pub is_protected: bool,
-    pub requested: bool,
     /// Also what only a whole record shows, such as `LastUpdate` and `FileSize`.
     pub record: bool,
 }
@@ -33,7 +32,6 @@ pub const RECORD: Show = Show {
     status: true,
     is_stable: true,
     is_protected: true,
-    requested: true,
     record: true,
 };
 
@@ -55,7 +53,8 @@ impl Show {
                 "Status" => show.status = true,
                 "IsStable" => show.is_stable = true,
                 "IsProtected" => show.is_protected = true,
-                "RequestedTags" => show.requested = true,
+                // They show whenever they are asked for.
+                "RequestedTags" => {}
                 _ => {
                     return Err(Error::new(
                         ErrorKind::OutOfRange,

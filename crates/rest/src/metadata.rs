@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use engine::{annotations, find};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use model::{Error, ErrorKind, Fields, Level, Result};
+use model::{Error, ErrorKind, Fields, Level, MetadataValue, Result};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use web::error::HttpResult;
@@ -31,8 +31,7 @@ async fn get_all(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Tar
     let all = &found.resource.metadata;
     let expand = params.flag("expand")?;
     if params.flag("numeric")? {
-        let names = &rest.engine.config.metadata_names;
-        let full = || all.iter().map(|(k, v)| json!({ "Key": k.0, "Name": names.name(*k), "Value": v.value })).collect();
+        let full = || Value::Object(all.iter().map(|(k, v)| (k.0.to_string(), json!(v.value))).collect());
         return Ok(Json(if expand { full() } else { all.keys().map(|k| json!(k.0)).collect() }));
     }
     let named = crate::view::metadata(&rest, &found.resource);
@@ -42,9 +41,16 @@ async fn get_all(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Tar
     }))
 }
 
-/// The revision as Orthanc's ETag.
-pub fn etag(revision: i64) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{revision}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
+/// The revision and the MD5 of the content as Orthanc's ETag.
+pub fn etag(revision: i64, md5: &str) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{revision}-{md5}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
+}
+
+/// The ETag of a metadata.
+fn value_etag(value: &MetadataValue) -> HeaderValue {
+    use md5::{Digest, Md5};
+    let md5: String = Md5::digest(value.value.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+    etag(value.revision, &md5)
 }
 
 /// The revision that `If-Match` (or, for a read, `If-None-Match`) names.
@@ -54,7 +60,8 @@ pub fn etag(revision: i64) -> HeaderValue {
 pub fn revision(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<i64>> {
     let Some(text) = headers.get(&name).and_then(|v| v.to_str().ok()) else { return Ok(None) };
     let bad = || Error::new(ErrorKind::BadRequest, format!("the header {name} must hold a revision, not {text:?}"));
-    text.trim().trim_matches('"').parse().map(Some).map_err(|_| bad())
+    let text = text.trim().trim_matches('"');
+    text.split('-').next().unwrap_or_default().parse().map(Some).map_err(|_| bad())
 }
 
 /// `GET …/metadata/{name}`: the value as text, its revision as `ETag`.
@@ -67,10 +74,11 @@ async fn get_one(
 ) -> HttpResult<Response> {
     let kind = rest.engine.config.metadata_names.parse(&name)?;
     let found = find::one(&rest.engine, &ctx, target.level, target.id, METADATA, vec![]).await?;
-    let missing = || Error::new(ErrorKind::UnknownResource, format!("the resource has no metadata {name:?}"));
-    let value = found.resource.metadata.get(&kind).ok_or_else(missing)?;
-    let tag = [(header::ETAG, etag(value.revision))];
-    if rest.engine.config.check_revisions && revision(&headers, header::IF_NONE_MATCH)? == Some(value.revision) {
+    // Orthanc: a known metadata that is not set answers 404 without a body.
+    let Some(value) = found.resource.metadata.get(&kind) else { return Ok(StatusCode::NOT_FOUND.into_response()) };
+    let tag = [(header::ETAG, value_etag(value))];
+    revision(&headers, header::IF_NONE_MATCH)?;
+    if headers.get(header::IF_NONE_MATCH) == Some(&tag[0].1) {
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
     let body = value.value.clone();
@@ -91,7 +99,7 @@ async fn put_one(
     let value = String::from_utf8(bytes.to_vec()).map_err(|_| Error::new(ErrorKind::BadRequest, "metadata must be UTF-8"))?;
     let if_match = revision(&headers, header::IF_MATCH)?;
     let new = annotations::set_metadata(&rest.engine, &ctx, (target.level, target.id), kind, &value, if_match).await?;
-    Ok(([(header::ETAG, etag(new))], "").into_response())
+    Ok(([(header::ETAG, value_etag(&MetadataValue { value, revision: new }))], "").into_response())
 }
 
 /// `DELETE …/metadata/{name}`.

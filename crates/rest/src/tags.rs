@@ -64,7 +64,9 @@ async fn get_simplified_tags(
 
 async fn all_tags(rest: &Rest, ctx: &engine::Ctx, target: Target, params: &Params, wanted: Format) -> HttpResult<Json> {
     let options = options(rest, params)?;
-    let mut stored = read::dataset(&rest.engine, ctx, target.id, Extent::WithoutPixels).await?;
+    // Orthanc: what follows the pixel data shows with `?whole` only.
+    let extent = if params.flag("whole")? { Extent::WithoutPixels } else { Extent::Header };
+    let mut stored = read::dataset(&rest.engine, ctx, target.id, extent).await?;
     if let Some((tag, vr)) = stored.pixel {
         stored.dataset.put(Element { tag, vr, value: Value::Fragments(vec![]) });
     }
@@ -74,7 +76,7 @@ async fn all_tags(rest: &Rest, ctx: &engine::Ctx, target: Target, params: &Param
 /// `GET /instances/{id}/header`: the file meta information (PS3.10 7.1).
 async fn get_header(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, params: Params) -> HttpResult<Json> {
     let wanted = wanted(&params)?;
-    let stored = read::dataset(&rest.engine, &ctx, target.id, Extent::WithoutPixels).await?;
+    let stored = read::dataset(&rest.engine, &ctx, target.id, Extent::Header).await?;
     Ok(Json(orthanc(&stored.meta, wanted, &JsonOptions::default(), &rest.engine.config.dictionary)))
 }
 
@@ -117,6 +119,9 @@ async fn content(rest: &Rest, ctx: &engine::Ctx, target: Target, path: &str) -> 
             }
             (Value::Fragments(fragments), []) => return Ok(list_numbers(fragments.len())),
             (Value::Fragments(fragments), [item]) => return Ok(raw(fragments.get(index(item)?).ok_or_else(missing)?.clone())),
+            // Native pixel data is shown as one frame.
+            (Value::Bytes(_), []) if element.tag.0 == 0x7FE0 => return Ok(list_numbers(1)),
+            (Value::Bytes(bytes), ["0"]) if element.tag.0 == 0x7FE0 => return Ok(raw(bytes.clone())),
             (Value::Bytes(bytes), []) => return Ok(raw(value(data, element, bytes))),
             _ => return Err(missing().into()),
         }

@@ -111,9 +111,7 @@ pub async fn resource(rest: &Rest, found: &Found, show: Show, format: Format) ->
     if show.attachments {
         put("Attachments", r.attachments.iter().map(crate::attachments::info).collect());
     }
-    if show.requested
-        && let Some(requested) = requested(rest, found, format)
-    {
+    if let Some(requested) = requested(rest, found, format) {
         put("RequestedTags", requested);
     }
     if show.record {

@@ -88,7 +88,7 @@ pub async fn describe(State(enabled): State<bool>, request: Request, next: Next)
         body["Details"] = error.message().into();
     }
     let (mut parts, _) = response.into_parts();
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, crate::json::pretty(&body).into())
 }

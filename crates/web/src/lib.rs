@@ -11,6 +11,7 @@ pub mod json;
 pub mod metrics;
 pub mod params;
 pub mod range;
+mod rewrite;
 pub mod serve;
 
 pub use auth::Users;

@@ -136,6 +136,7 @@ async fn accept(
         }
         let router = router.clone();
         let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            crate::rewrite::normalize(&mut request);
             request.extensions_mut().insert(Remote(peer));
             tower::ServiceExt::oneshot(router.clone(), request.map(axum::body::Body::new))
         });

@@ -1,211 +1,277 @@
-//! The port's family for what clients attach to resources.
+//! What clients attach to resources: metadata, attachments, labels, protection.
 
-use super::rows::{attachment, clean, metadata_json, parse_metadata, table};
-use super::store::internal_id;
-use super::{SqliteIndex, delete, error, feed};
-use async_trait::async_trait;
-use model::ports::index::{Annotations, Expect};
+use super::batch::{Batch, Delta, Sizes};
+use super::blobs::{blob_column, discard};
+use super::error::sql;
+use super::rows::{self, Step, table};
+use super::store::{compression_number, size};
+use crate::text::{clean, read_metadata, write_metadata};
+use model::ports::index::Expect;
 use model::{
-    Attachment, ChangeType, Compression, ContentType, Error, ErrorKind, Level, MetadataKind, MetadataValue, OrthancId, Result,
-    time,
+    Attachment, AttachmentId, ChangeType, ContentType, Error, ErrorKind, Level, MetadataKind, MetadataValue, OrthancId, Result,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Compares what the client knows with what is there.
+/// # Errors
+/// `Revision` unless the client knows the `current` revision, or nothing is there.
 fn check(expect: Expect, current: Option<i64>) -> Result<()> {
     match (expect, current) {
-        (Expect::Anything, _) | (Expect::Revision(_), None) => Ok(()),
-        (Expect::Revision(known), Some(current)) if known == Some(current) => Ok(()),
+        (Expect::Anything, _) | (_, None) => Ok(()),
+        (Expect::Revision(known), current) if known == current => Ok(()),
         (Expect::Revision(_), Some(current)) => {
-            Err(Error::new(ErrorKind::Revision, format!("the current revision is {current}: send it in If-Match")))
+            Err(Error::new(ErrorKind::Revision, format!("the current revision is {current}")))
         }
     }
 }
 
-fn metadata(db: &Connection, level: Level, id: i64) -> Result<BTreeMap<MetadataKind, MetadataValue>> {
-    let sql = format!("SELECT metadata FROM {} WHERE id = ?1", table(level));
-    let text: String = db.prepare_cached(&sql).and_then(|mut s| s.query_row([id], |r| r.get(0))).map_err(error)?;
-    parse_metadata(&text)
+/// # Errors
+/// `BadRequest` for what the index keeps itself.
+fn settable(level: Level, kind: MetadataKind) -> Result<()> {
+    if kind == MetadataKind::LAST_UPDATE && level < Level::Instance {
+        return Err(Error::new(ErrorKind::BadRequest, "LastUpdate is kept by the index"));
+    }
+    Ok(())
 }
 
-fn save(db: &Connection, level: Level, id: i64, all: &BTreeMap<MetadataKind, MetadataValue>) -> Result<()> {
-    let sql = format!("UPDATE {} SET metadata = ?2 WHERE id = ?1", table(level));
-    db.prepare_cached(&sql).and_then(|mut s| s.execute(params![id, metadata_json(all)])).map_err(error).map(drop)
+fn load(conn: &Connection, level: Level, row: i64) -> Result<BTreeMap<MetadataKind, MetadataValue>> {
+    let (values, revisions): (String, String) = conn
+        .prepare_cached(&format!("SELECT metadata, revisions FROM {} WHERE id = ?1", table(level)))
+        .and_then(|mut s| s.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))))
+        .map_err(sql)?;
+    read_metadata(&values, &revisions)
 }
 
-fn set_metadata(
-    db: &Connection,
-    (level, public): (Level, OrthancId),
+fn save(conn: &Connection, level: Level, row: i64, metadata: &BTreeMap<MetadataKind, MetadataValue>) -> Result<()> {
+    let (values, revisions) = write_metadata(metadata)?;
+    conn.prepare_cached(&format!("UPDATE {} SET metadata = ?2, revisions = ?3 WHERE id = ?1", table(level)))
+        .and_then(|mut s| s.execute(params![row, values, revisions]))
+        .map_err(sql)?;
+    Ok(())
+}
+
+/// Sets one metadata.
+pub(super) fn set_metadata(
+    batch: &mut Batch<'_>,
+    (level, id): (Level, OrthancId),
     kind: MetadataKind,
     value: &str,
     expect: Expect,
 ) -> Result<i64> {
-    let id = internal_id(db, level, public)?;
-    let mut all = metadata(db, level, id)?;
-    let current = all.get(&kind).map(|m| m.revision);
+    settable(level, kind)?;
+    let row = rows::expect(batch.conn, level, id)?;
+    let mut all = load(batch.conn, level, row)?;
+    let current = all.get(&kind).map(|v| v.revision);
     check(expect, current)?;
     let revision = current.map_or(0, |r| r + 1);
-    all.insert(kind, MetadataValue { value: clean(value), revision });
-    save(db, level, id, &all)?;
+    all.insert(kind, MetadataValue { value: value.to_owned(), revision });
+    save(batch.conn, level, row, &all)?;
     if kind.is_user() {
-        feed::append(db, ChangeType::UpdatedMetadata, level, public, &time::now_iso())?;
+        batch.change(ChangeType::UpdatedMetadata, level, row, id)?;
     }
     Ok(revision)
 }
 
-fn delete_metadata(db: &Connection, (level, public): (Level, OrthancId), kind: MetadataKind, expect: Expect) -> Result<()> {
-    let id = internal_id(db, level, public)?;
-    let mut all = metadata(db, level, id)?;
-    let Some(current) = all.remove(&kind) else {
-        return Err(Error::new(ErrorKind::InexistentItem, "the resource has no such metadata"));
-    };
-    check(expect, Some(current.revision))?;
-    save(db, level, id, &all)?;
+/// Deletes one metadata.
+pub(super) fn delete_metadata(
+    batch: &mut Batch<'_>,
+    (level, id): (Level, OrthancId),
+    kind: MetadataKind,
+    expect: Expect,
+) -> Result<()> {
+    settable(level, kind)?;
+    let row = rows::expect(batch.conn, level, id)?;
+    let mut all = load(batch.conn, level, row)?;
+    let old = all.remove(&kind).ok_or_else(|| Error::new(ErrorKind::InexistentItem, "this metadata is not set"))?;
+    check(expect, Some(old.revision))?;
+    save(batch.conn, level, row, &all)?;
     if kind.is_user() {
-        feed::append(db, ChangeType::UpdatedMetadata, level, public, &time::now_iso())?;
+        batch.change(ChangeType::UpdatedMetadata, level, row, id)?;
     }
     Ok(())
 }
 
-fn existing(db: &Connection, level: Level, id: i64, content: ContentType) -> Result<Option<Attachment>> {
-    let sql = "SELECT content_type, blob, blob_size, stored_size, md5, stored_md5, compression, revision FROM attachment
-         WHERE level = ?1 AND resource_id = ?2 AND content_type = ?3";
-    db.prepare_cached(sql)
-        .and_then(|mut s| s.query_row(params![level as u8, id, content.0], |r| attachment(r, 0)).optional())
-        .map_err(error)
+/// What is there under a type of attachment.
+struct Old {
+    blob: AttachmentId,
+    bytes: i64,
+    stored: i64,
+    revision: i64,
 }
 
-/// Adds the difference in size to the resource (instances count theirs on demand), its ancestors and the totals.
-fn resize(db: &Connection, level: Level, id: i64, (size, stored): (i64, i64)) -> Result<()> {
-    let parents = match level {
-        Level::Patient => ["?1", "NULL", "NULL"],
-        Level::Study => ["(SELECT patient_id FROM study WHERE id = ?1)", "?1", "NULL"],
-        Level::Series => [
-            "(SELECT patient_id FROM study WHERE id = (SELECT study_id FROM series WHERE id = ?1))",
-            "(SELECT study_id FROM series WHERE id = ?1)",
-            "?1",
-        ],
-        Level::Instance => [
-            "(SELECT patient_id FROM study WHERE id = (SELECT study_id FROM instance WHERE id = ?1))",
-            "(SELECT study_id FROM instance WHERE id = ?1)",
-            "(SELECT series_id FROM instance WHERE id = ?1)",
-        ],
+impl Old {
+    fn sizes(&self, content_type: ContentType) -> Sizes {
+        sizes(self.bytes, self.stored, content_type)
+    }
+}
+
+fn sizes(bytes: i64, stored: i64, content_type: ContentType) -> Sizes {
+    let dicom = i64::from(content_type == ContentType::DICOM);
+    Sizes { bytes, stored, dicom: bytes * dicom, dicom_stored: stored * dicom }
+}
+
+/// The DICOM file of an instance lives in the instance's row.
+fn in_row(level: Level, content_type: ContentType) -> bool {
+    level == Level::Instance && content_type == ContentType::DICOM
+}
+
+fn old_attachment(conn: &Connection, level: Level, row: i64, content_type: ContentType) -> Result<Option<Old>> {
+    let statement = if in_row(level, content_type) {
+        "SELECT blob, dicom_bytes, dicom_stored_bytes, blob_revision FROM instance WHERE id = ?2 AND ?1 = 3 AND ?3 = 1"
+    } else {
+        "SELECT blob, size_bytes, stored_bytes, revision FROM attachment WHERE level = ?1 AND resource = ?2 AND type = ?3"
     };
-    for (table, parent) in ["patient", "study", "series"].into_iter().zip(parents) {
-        if parent != "NULL" {
-            let sql =
-                format!("UPDATE {table} SET size_bytes = size_bytes + ?2, stored_bytes = stored_bytes + ?3 WHERE id = {parent}");
-            db.prepare_cached(&sql).and_then(|mut s| s.execute(params![id, size, stored])).map_err(error)?;
+    conn.prepare_cached(statement)
+        .and_then(|mut s| {
+            s.query_row(params![level as u8, row, content_type.0], |r| {
+                Ok(Old { blob: blob_column(r, 0)?, bytes: r.get(1)?, stored: r.get(2)?, revision: r.get(3)? })
+            })
+            .optional()
+        })
+        .map_err(sql)
+}
+
+/// Adds a difference of sizes to a resource, its ancestors and the totals.
+fn resize(batch: &mut Batch<'_>, path: &[Step], size: Sizes) -> Result<()> {
+    let delta = Delta { size, ..Delta::default() };
+    for step in path {
+        if step.level == Level::Instance {
+            batch
+                .conn
+                .prepare_cached(
+                    "UPDATE instance SET size_bytes = size_bytes + ?2, stored_bytes = stored_bytes + ?3,
+                     dicom_bytes = dicom_bytes + ?4, dicom_stored_bytes = dicom_stored_bytes + ?5 WHERE id = ?1",
+                )
+                .and_then(|mut s| s.execute(params![step.row, size.bytes, size.stored, size.dicom, size.dicom_stored]))
+                .map_err(sql)?;
+        } else {
+            batch.add(step.level, step.row, delta);
         }
     }
-    let sql = "UPDATE totals SET size_bytes = size_bytes + ?1, stored_bytes = stored_bytes + ?2 WHERE shard = 0";
-    db.prepare_cached(sql).and_then(|mut s| s.execute(params![size, stored])).map_err(error).map(drop)
+    batch.add_totals(0, delta);
+    Ok(())
 }
 
-fn set_attachment(db: &Connection, (level, public): (Level, OrthancId), new: &Attachment, expect: Expect) -> Result<i64> {
-    let sql = "DELETE FROM blob_intent WHERE blob = ?1";
-    if db.prepare_cached(sql).and_then(|mut s| s.execute([new.id.0.as_bytes().as_slice()])).map_err(error)? == 0 {
-        return Err(Error::new(ErrorKind::Busy, "the name of the blob is no longer reserved: store again"));
-    }
-    let id = internal_id(db, level, public)?;
-    let old = existing(db, level, id, new.content_type)?;
-    check(expect, old.as_ref().map(|a| a.revision))?;
-    let revision = old.as_ref().map_or(0, |a| a.revision + 1);
-    let (mut size, mut stored) = (new.size_bytes as i64, new.stored_size_bytes as i64);
+/// Adds or replaces an attachment.
+pub(super) fn set_attachment(
+    batch: &mut Batch<'_>,
+    (level, id): (Level, OrthancId),
+    new: &Attachment,
+    expect: Expect,
+) -> Result<i64> {
+    let (conn, node) = (batch.conn, batch.node);
+    let row = rows::expect(conn, level, id)?;
+    let (bytes, stored) = (size(new.size_bytes)?, size(new.stored_size_bytes)?);
+    let old = old_attachment(conn, level, row, new.content_type)?;
+    check(expect, old.as_ref().map(|o| o.revision))?;
+    batch.intents.check(conn, &node, new.id)?;
+    batch.intents.settle(conn, &node, new.id)?;
+    let revision = old.as_ref().map_or(0, |o| o.revision + 1);
+    let mut difference = sizes(bytes, stored, new.content_type);
     if let Some(old) = old {
-        delete::give_up_blob(db, old.id)?;
-        size -= old.size_bytes as i64;
-        stored -= old.stored_size_bytes as i64;
+        difference.add(old.sizes(new.content_type), -1);
+        discard(conn, old.blob)?;
     }
-    resize(db, level, id, (size, stored))?;
-    let sql = "INSERT OR REPLACE INTO attachment (level, resource_id, content_type, blob, blob_size, stored_size, md5, stored_md5, compression,
-             revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-    let blob = new.id.0.as_bytes().as_slice();
-    let compression = i64::from(new.compression != Compression::None);
-    let (size, stored) = (new.size_bytes as i64, new.stored_size_bytes as i64);
-    db.execute(
-        sql,
-        params![level as u8, id, new.content_type.0, blob, size, stored, new.md5, new.stored_md5, compression, revision],
-    )
-    .map_err(error)?;
+    let statement = if in_row(level, new.content_type) {
+        "UPDATE instance SET blob = ?4, compression = ?5, md5 = ?8, stored_md5 = ?9, blob_revision = ?10
+         WHERE id = ?2 AND ?1 = 3 AND ?3 = 1 AND ?6 >= 0 AND ?7 >= 0"
+    } else {
+        "INSERT OR REPLACE INTO attachment (level, resource, type, blob, compression, size_bytes, stored_bytes, md5, stored_md5,
+         revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+    };
+    let stored_md5 = (new.stored_md5 != new.md5).then_some(&new.stored_md5);
+    conn.prepare_cached(statement)
+        .and_then(|mut s| {
+            s.execute(params![
+                level as u8,
+                row,
+                new.content_type.0,
+                new.id.0.as_bytes(),
+                compression_number(new.compression),
+                bytes,
+                stored,
+                new.md5,
+                stored_md5,
+                revision
+            ])
+        })
+        .map_err(sql)?;
+    resize(batch, &rows::path(conn, level, row)?, difference)?;
     if new.content_type.is_user() {
-        feed::append(db, ChangeType::UpdatedAttachment, level, public, &time::now_iso())?;
+        batch.change(ChangeType::UpdatedAttachment, level, row, id)?;
     }
     Ok(revision)
 }
 
-fn delete_attachment(db: &Connection, (level, public): (Level, OrthancId), content: ContentType, expect: Expect) -> Result<()> {
-    let id = internal_id(db, level, public)?;
-    let missing = || Error::new(ErrorKind::InexistentItem, "the resource has no such attachment");
-    let old = existing(db, level, id, content)?.ok_or_else(missing)?;
+/// Deletes an attachment.
+pub(super) fn delete_attachment(
+    batch: &mut Batch<'_>,
+    (level, id): (Level, OrthancId),
+    content_type: ContentType,
+    expect: Expect,
+) -> Result<()> {
+    let conn = batch.conn;
+    let row = rows::expect(conn, level, id)?;
+    if in_row(level, content_type) {
+        return Err(Error::new(ErrorKind::BadRequest, "the DICOM file goes with its instance"));
+    }
+    let old = old_attachment(conn, level, row, content_type)?
+        .ok_or_else(|| Error::new(ErrorKind::InexistentItem, "there is no such attachment"))?;
     check(expect, Some(old.revision))?;
-    delete::give_up_blob(db, old.id)?;
-    resize(db, level, id, (-(old.size_bytes as i64), -(old.stored_size_bytes as i64)))?;
-    let sql = "DELETE FROM attachment WHERE level = ?1 AND resource_id = ?2 AND content_type = ?3";
-    db.execute(sql, params![level as u8, id, content.0]).map_err(error)?;
-    if content.is_user() {
-        feed::append(db, ChangeType::UpdatedAttachment, level, public, &time::now_iso())?;
+    conn.prepare_cached("DELETE FROM attachment WHERE level = ?1 AND resource = ?2 AND type = ?3")
+        .and_then(|mut s| s.execute(params![level as u8, row, content_type.0]))
+        .map_err(sql)?;
+    discard(conn, old.blob)?;
+    let mut difference = Sizes::default();
+    difference.add(old.sizes(content_type), -1);
+    resize(batch, &rows::path(conn, level, row)?, difference)?;
+    if content_type.is_user() {
+        batch.change(ChangeType::UpdatedAttachment, level, row, id)?;
     }
     Ok(())
 }
 
-fn change_labels(
-    db: &Connection,
-    level: Level,
-    public: OrthancId,
+/// Adds and removes labels.
+pub(super) fn change_labels(
+    batch: &mut Batch<'_>,
+    (level, id): (Level, OrthancId),
     add: &BTreeSet<String>,
     remove: &BTreeSet<String>,
 ) -> Result<()> {
-    let id = internal_id(db, level, public)?;
-    let sql = format!("SELECT labels FROM {} WHERE id = ?1", table(level));
-    let text: String = db.prepare_cached(&sql).and_then(|mut s| s.query_row([id], |r| r.get(0))).map_err(error)?;
-    let mut all: BTreeSet<String> = serde_json::from_str(&text).unwrap_or_default();
-    all.extend(add.iter().cloned());
-    all.retain(|l| !remove.contains(l));
-    let sql = format!("UPDATE {} SET labels = ?2 WHERE id = ?1", table(level));
-    db.execute(&sql, params![id, serde_json::json!(all).to_string()]).map_err(error).map(drop)
+    let row = rows::expect(batch.conn, level, id)?;
+    let changes = [
+        ("INSERT OR IGNORE INTO label (level, resource, label) VALUES (?1, ?2, ?3)", add),
+        ("DELETE FROM label WHERE level = ?1 AND resource = ?2 AND label = ?3", remove),
+    ];
+    for (statement, labels) in changes {
+        let mut statement = batch.conn.prepare_cached(statement).map_err(sql)?;
+        for label in labels {
+            statement.execute(params![level as u8, row, clean(label)]).map_err(sql)?;
+        }
+    }
+    Ok(())
 }
 
-#[async_trait]
-impl Annotations for SqliteIndex {
-    async fn set_metadata(&self, level: Level, id: OrthancId, kind: MetadataKind, value: &str, expect: Expect) -> Result<i64> {
-        let value = value.to_owned();
-        self.write(move |db| set_metadata(db, (level, id), kind, &value, expect)).await
-    }
+/// All labels in use: each is found by a jump in the index, not by reading all its rows.
+pub(super) fn labels(conn: &Connection) -> Result<BTreeSet<String>> {
+    conn.prepare_cached(
+        "WITH RECURSIVE used (label) AS (
+             SELECT min(label) FROM label
+             UNION ALL
+             SELECT (SELECT min(l.label) FROM label l WHERE l.label > used.label) FROM used WHERE used.label IS NOT NULL
+         ) SELECT label FROM used WHERE label IS NOT NULL",
+    )
+    .and_then(|mut s| s.query_map([], |r| r.get(0))?.collect())
+    .map_err(sql)
+}
 
-    async fn delete_metadata(&self, level: Level, id: OrthancId, kind: MetadataKind, expect: Expect) -> Result<()> {
-        self.write(move |db| delete_metadata(db, (level, id), kind, expect)).await
-    }
-
-    async fn set_attachment(&self, level: Level, id: OrthancId, new: Attachment, expect: Expect) -> Result<i64> {
-        self.write(move |db| set_attachment(db, (level, id), &new, expect)).await
-    }
-
-    async fn delete_attachment(&self, level: Level, id: OrthancId, content: ContentType, expect: Expect) -> Result<()> {
-        self.write(move |db| delete_attachment(db, (level, id), content, expect)).await
-    }
-
-    async fn change_labels(&self, level: Level, id: OrthancId, add: &BTreeSet<String>, remove: &BTreeSet<String>) -> Result<()> {
-        let (add, remove) = (add.clone(), remove.clone());
-        self.write(move |db| change_labels(db, level, id, &add, &remove)).await
-    }
-
-    async fn labels(&self) -> Result<BTreeSet<String>> {
-        self.read(|db| {
-            let one = |t: &str| format!("SELECT value FROM {t}, json_each({t}.labels) WHERE {t}.labels <> '[]'");
-            let sql = ["patient", "study", "series", "instance"].map(one).join(" UNION ");
-            let mut statement = db.prepare_cached(&sql).map_err(error)?;
-            statement.query_map([], |r| r.get(0)).and_then(Iterator::collect).map_err(error)
-        })
-        .await
-    }
-
-    async fn set_protected(&self, patient: OrthancId, protected: bool) -> Result<()> {
-        self.write(move |db| {
-            let id = internal_id(db, Level::Patient, patient)?;
-            db.execute("UPDATE patient SET protected = ?2 WHERE id = ?1", params![id, protected]).map_err(error).map(drop)
-        })
-        .await
-    }
+/// Exempts a patient from recycling, or undoes that.
+pub(super) fn set_protected(batch: &mut Batch<'_>, patient: OrthancId, protected: bool) -> Result<()> {
+    let row = rows::expect(batch.conn, Level::Patient, patient)?;
+    batch
+        .conn
+        .prepare_cached("UPDATE patient SET protected = ?2 WHERE id = ?1")
+        .and_then(|mut s| s.execute(params![row, protected]))
+        .map_err(sql)?;
+    Ok(())
 }

@@ -1,159 +1,223 @@
-//! Deleting a resource with all below it and the ancestors that it leaves empty: one transaction, nothing left for later.
+//! Deletion: at once for what is small, with a tombstone and a sweep for what is large. Either way one transaction makes the
+//! whole subtree invisible, moves the counters of the ancestors and removes those that became empty.
 
-use super::error;
-use super::rows::{list_with, parent_column, table};
-use super::store::internal_id;
+use super::batch::{Batch, Delta, Sizes};
+use super::blobs::{blob_column, discard};
+use super::error::sql;
+use super::rows::{self, Step, table};
+use crate::text::{read_set, set_json};
 use model::ports::index::Deleted;
-use model::{AttachmentId, Level, OrthancId, Result, time};
+use model::{Level, OrthancId, Result};
 use rusqlite::{Connection, params};
+use std::collections::BTreeSet;
 
-/// Puts a blob on the deletion list.
-pub(super) fn give_up_blob(db: &Connection, blob: AttachmentId) -> Result<()> {
-    run(db, "INSERT OR IGNORE INTO deleted_blob (blob) VALUES (?1)", params![blob.0.as_bytes().as_slice()])
-}
+/// Subtrees with at most so many instances are removed by the deleting transaction itself.
+const AT_ONCE: i64 = 500;
+/// Rows that one sweep removes.
+const SWEEP: usize = 500;
 
-fn run(db: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<()> {
-    db.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(error).map(drop)
-}
-
-/// What lies at and below a resource.
-#[derive(Clone, Copy, Default)]
-struct Weight {
-    studies: i64,
-    series: i64,
-    instances: i64,
-    size: i64,
-    stored: i64,
-}
-
-/// Which rows of `level` belong to the resource `?1` of level `root`.
-fn below(root: Level, level: Level) -> &'static str {
-    use Level::*;
-    match (root, level) {
-        (Patient, Patient) | (Study, Study) | (Series, Series) | (Instance, Instance) => "id = ?1",
-        (Patient, Study) => "patient_id = ?1",
-        (Patient, Series | Instance) => "study_id IN (SELECT id FROM study WHERE patient_id = ?1)",
-        (Study, Series | Instance) => "study_id = ?1",
-        (Series, Instance) => "series_id = ?1",
-        (_, _) => "0",
+/// Deletes a resource with all below it, and the ancestors that it leaves empty.
+pub(super) fn delete(batch: &mut Batch<'_>, level: Level, id: OrthancId) -> Result<Deleted> {
+    let row = rows::expect(batch.conn, level, id)?;
+    batch.flush()?;
+    let mut path = rows::path(batch.conn, level, row)?;
+    // An ancestor without other instances goes with it.
+    while path.len() > 1 && path[path.len() - 2].instances == path[path.len() - 1].instances {
+        path.pop();
     }
+    let Some(root) = path.pop() else { return Ok(Deleted { remaining: None }) };
+    let removed = weight(batch.conn, root)?;
+    if root.instances <= AT_ONCE {
+        remove(batch.conn, root.level, root.row, &mut { usize::MAX })?;
+    } else {
+        bury(batch.conn, root)?;
+    }
+    for ancestor in &path {
+        batch.add(ancestor.level, ancestor.row, removed);
+    }
+    batch.add_totals(-i64::from(root.level == Level::Patient), removed);
+    batch.flush()?;
+    refresh_sets(batch.conn, &path, root.level)?;
+    Ok(Deleted { remaining: path.last().map(|step| (step.level, step.id)) })
 }
 
-/// Deletes the resource.
-///
-/// # Errors
-/// `UnknownResource`.
-pub(super) fn delete(db: &Connection, level: Level, public: OrthancId) -> Result<Deleted> {
-    let mut id = internal_id(db, level, public)?;
-    let mut top = level;
-    let mut lineage = vec![(level, id)];
-    while let Some(parent) = top.parent() {
-        let sql = format!("SELECT {} FROM {} WHERE id = ?1", parent_column(top), table(top));
-        id = db.prepare_cached(&sql).and_then(|mut s| s.query_row([id], |r| r.get(0))).map_err(error)?;
-        lineage.push((parent, id));
-        top = parent;
-    }
-    // The highest ancestor that holds nothing else goes as a whole.
-    let mut root = 0;
-    while root + 1 < lineage.len() && is_only_child(db, lineage[root].0, lineage[root + 1].1)? {
-        root += 1;
-    }
-    let (root_level, root_id) = lineage[root];
-    let weight = weigh(db, root_level, root_id)?;
-    remove_rows(db, root_level, root_id)?;
-    total(db, root_level, weight)?;
-    for (ancestor, id) in &lineage[root + 1..] {
-        lighten(db, *ancestor, *id, weight)?;
-    }
-    let Some((level, id)) = lineage.get(root + 1) else { return Ok(Deleted { remaining: None }) };
-    let sql = format!("SELECT public_id FROM {} WHERE id = ?1", table(*level));
-    let bytes: Vec<u8> = db.prepare_cached(&sql).and_then(|mut s| s.query_row([id], |r| r.get(0))).map_err(error)?;
-    Ok(Deleted { remaining: Some((*level, OrthancId::from_bytes(&bytes)?)) })
-}
-
-fn is_only_child(db: &Connection, level: Level, parent: i64) -> Result<bool> {
-    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {} WHERE {} = ?1 LIMIT 2)", table(level), parent_column(level));
-    db.prepare_cached(&sql).and_then(|mut s| s.query_row([parent], |r| Ok(r.get::<_, i64>(0)? == 1))).map_err(error)
-}
-
-fn weigh(db: &Connection, level: Level, id: i64) -> Result<Weight> {
-    let sql = match level {
-        Level::Patient => "SELECT study_count, series_count, instance_count, size_bytes, stored_bytes FROM patient WHERE id = ?1",
-        Level::Study => "SELECT 1, series_count, instance_count, size_bytes, stored_bytes FROM study WHERE id = ?1",
-        Level::Series => "SELECT 0, 1, instance_count, size_bytes, stored_bytes FROM series WHERE id = ?1",
+/// What ancestors and totals lose with a subtree.
+fn weight(conn: &Connection, root: Step) -> Result<Delta> {
+    let statement = match root.level {
+        Level::Patient => {
+            "SELECT study_count, series_count, instance_count, size_bytes, stored_bytes, dicom_bytes,
+             dicom_stored_bytes FROM patient WHERE id = ?1"
+        }
+        Level::Study => {
+            "SELECT 1, series_count, instance_count, size_bytes, stored_bytes, dicom_bytes, dicom_stored_bytes
+             FROM study WHERE id = ?1"
+        }
+        Level::Series => {
+            "SELECT 0, 1, instance_count, size_bytes, stored_bytes, dicom_bytes, dicom_stored_bytes
+             FROM series WHERE id = ?1"
+        }
         Level::Instance => {
-            "SELECT 0, 0, 1, blob_size + coalesce((SELECT sum(blob_size) FROM attachment WHERE level = 3 AND resource_id = ?1), 0),
-                 stored_size + coalesce((SELECT sum(stored_size) FROM attachment WHERE level = 3 AND resource_id = ?1), 0)
+            "SELECT 0, 0, 1, size_bytes, stored_bytes, dicom_bytes, dicom_stored_bytes
              FROM instance WHERE id = ?1"
         }
     };
-    let read = |r: &rusqlite::Row<'_>| {
-        Ok(Weight { studies: r.get(0)?, series: r.get(1)?, instances: r.get(2)?, size: r.get(3)?, stored: r.get(4)? })
-    };
-    db.prepare_cached(sql).and_then(|mut s| s.query_row([id], read)).map_err(error)
+    conn.prepare_cached(statement)
+        .and_then(|mut s| {
+            s.query_row([root.row], |r| {
+                let lost = |column| r.get::<_, i64>(column).map(|n| -n);
+                let size = Sizes { bytes: lost(3)?, stored: lost(4)?, dicom: lost(5)?, dicom_stored: lost(6)? };
+                Ok(Delta { studies: lost(0)?, series: lost(1)?, instances: lost(2)?, size, touch: true, restart: false })
+            })
+        })
+        .map_err(sql)
 }
 
-fn remove_rows(db: &Connection, root: Level, id: i64) -> Result<()> {
-    let levels = &Level::ALL[root as usize..];
-    let blobs = format!("INSERT OR IGNORE INTO deleted_blob SELECT blob FROM instance WHERE {}", below(root, Level::Instance));
-    run(db, &blobs, [id])?;
-    for level in levels.iter().rev() {
-        let (table, rows, n) = (table(*level), below(root, *level), *level as usize);
-        let attached = format!("level = {n} AND resource_id IN (SELECT id FROM {table} WHERE {rows})");
-        run(db, &format!("INSERT OR IGNORE INTO deleted_blob SELECT blob FROM attachment WHERE {attached}"), [id])?;
-        run(db, &format!("DELETE FROM attachment WHERE {attached}"), [id])?;
-        // Orthanc: the changes of a resource go with it.
-        run(db, &format!("DELETE FROM change WHERE public_id IN (SELECT public_id FROM {table} WHERE {rows})"), [id])?;
+/// Removes a resource and all below it, from the bottom, until `budget` rows are gone. Whether it is finished.
+fn remove(conn: &Connection, level: Level, row: i64, budget: &mut usize) -> Result<bool> {
+    if let Some(below) = level.child() {
+        for child in rows::children(conn, level, row, budget.saturating_add(1))? {
+            if !remove(conn, below, child, budget)? {
+                return Ok(false);
+            }
+        }
     }
-    for level in levels.iter().rev() {
-        run(db, &format!("DELETE FROM {} WHERE {}", table(*level), below(root, *level)), [id])?;
+    if *budget == 0 {
+        return Ok(false);
     }
+    *budget -= 1;
+    purge(conn, level, row)?;
+    Ok(true)
+}
+
+/// Removes the leftover of a deleted series that stands in the way of a new instance. Its counters are gone already.
+pub(super) fn purge_instance(batch: &Batch<'_>, row: i64) -> Result<()> {
+    purge(batch.conn, Level::Instance, row)
+}
+
+/// Removes one row with its attachments, labels and changes.
+fn purge(conn: &Connection, level: Level, row: i64) -> Result<()> {
+    let key = params![level as u8, row];
+    let blobs: Vec<_> = conn
+        .prepare_cached("DELETE FROM attachment WHERE level = ?1 AND resource = ?2 RETURNING blob")
+        .and_then(|mut s| s.query_map(key, |r| blob_column(r, 0))?.collect())
+        .map_err(sql)?;
+    blobs.into_iter().try_for_each(|blob| discard(conn, blob))?;
+    for statement in
+        ["DELETE FROM label WHERE level = ?1 AND resource = ?2", "DELETE FROM change WHERE level = ?1 AND resource = ?2"]
+    {
+        conn.prepare_cached(statement).and_then(|mut s| s.execute(key)).map_err(sql)?;
+    }
+    if level == Level::Instance {
+        let blob = conn
+            .prepare_cached("DELETE FROM instance WHERE id = ?1 RETURNING blob")
+            .and_then(|mut s| s.query_row([row], |r| blob_column(r, 0)))
+            .map_err(sql)?;
+        return discard(conn, blob);
+    }
+    conn.prepare_cached(&format!("DELETE FROM {} WHERE id = ?1", table(level)))
+        .and_then(|mut s| s.execute([row]))
+        .map_err(sql)?;
     Ok(())
 }
 
-fn total(db: &Connection, root: Level, w: Weight) -> Result<()> {
-    let sql =
-        "UPDATE totals SET patients = patients - ?1, studies = studies - ?2, series = series - ?3, instances = instances - ?4,
-         size_bytes = size_bytes - ?5, stored_bytes = stored_bytes - ?6 WHERE shard = 0";
-    run(db, sql, params![i64::from(root == Level::Patient), w.studies, w.series, w.instances, w.size, w.stored])
-}
-
-/// Takes the weight of what was deleted from a surviving ancestor.
-fn lighten(db: &Connection, level: Level, id: i64, w: Weight) -> Result<()> {
-    let now = time::now_iso();
-    let common =
-        "instance_count = instance_count - ?2, size_bytes = size_bytes - ?3, stored_bytes = stored_bytes - ?4, last_update = ?5";
-    match level {
+/// Makes a large subtree invisible: its patients, studies and series are marked, its instances are hidden with their series.
+fn bury(conn: &Connection, root: Step) -> Result<()> {
+    const STUDIES: &str = "SELECT id FROM study WHERE patient = ?1";
+    const SERIES_OF_STUDY: &str = "SELECT id FROM series WHERE study = ?1";
+    const SERIES_OF_PATIENT: &str = "SELECT se.id FROM study st CROSS JOIN series se ON se.study = st.id WHERE st.patient = ?1";
+    let run = |statement: &str| conn.execute(statement, [root.row]).map_err(sql);
+    let mark = |level: Level, ids: &str| -> Result<()> {
+        run(&format!("UPDATE {} SET deleted = 1, stable_at = NULL WHERE id IN ({ids})", table(level)))?;
+        run(&format!("DELETE FROM label WHERE level = {} AND resource IN ({ids})", level as u8))?;
+        Ok(())
+    };
+    mark(root.level, "SELECT ?1")?;
+    let series = match root.level {
         Level::Patient => {
-            let sql = format!(
-                "UPDATE patient SET study_count = study_count - ?6, series_count = series_count - ?7, {common} WHERE id = ?1"
-            );
-            run(db, &sql, params![id, w.instances, w.size, w.stored, now, w.studies, w.series])
+            mark(Level::Study, STUDIES)?;
+            mark(Level::Series, SERIES_OF_PATIENT)?;
+            SERIES_OF_PATIENT
         }
         Level::Study => {
-            let modalities =
-                gather(db, "SELECT DISTINCT json_extract(tags, '$.\"00080060\"') FROM series WHERE study_id = ?1", id)?;
-            let classes = gather(db, "SELECT DISTINCT sop_class FROM instance WHERE study_id = ?1", id)?;
-            let sql = format!(
-                "UPDATE study SET series_count = series_count - ?6, modalities = ?7, sop_classes = ?8, {common} WHERE id = ?1"
-            );
-            run(db, &sql, params![id, w.instances, w.size, w.stored, now, w.series, modalities, classes])
+            mark(Level::Series, SERIES_OF_STUDY)?;
+            SERIES_OF_STUDY
         }
-        Level::Series | Level::Instance => {
-            let classes = gather(db, "SELECT DISTINCT sop_class FROM instance WHERE series_id = ?1", id)?;
-            let sql = format!("UPDATE series SET completed = 0, sop_classes = ?6, {common} WHERE id = ?1");
-            run(db, &sql, params![id, w.instances, w.size, w.stored, now, classes])
-        }
+        _ => "SELECT ?1",
+    };
+    let labelled: bool = conn.query_row("SELECT EXISTS (SELECT 1 FROM label WHERE level = 3)", [], |r| r.get(0)).map_err(sql)?;
+    if labelled {
+        let instances = format!("SELECT id FROM instance WHERE series IN ({series})");
+        run(&format!("DELETE FROM label WHERE level = 3 AND resource IN ({instances})"))?;
+    }
+    conn.execute("INSERT INTO tombstone (level, resource) VALUES (?1, ?2)", params![root.level as u8, root.row]).map_err(sql)?;
+    Ok(())
+}
+
+/// Removes some rows of deleted subtrees. Whether more remain.
+pub(super) fn sweep(batch: &mut Batch<'_>) -> Result<bool> {
+    let conn = batch.conn;
+    let roots: Vec<(u8, i64)> = conn
+        .prepare_cached("SELECT level, resource FROM tombstone LIMIT 2")
+        .and_then(|mut s| s.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
+        .map_err(sql)?;
+    let Some((level, row)) = roots.first().copied() else { return Ok(false) };
+    let root = Level::ALL.get(usize::from(level)).copied().unwrap_or(Level::Instance);
+    let finished = remove(conn, root, row, &mut { SWEEP })?;
+    if finished {
+        conn.prepare_cached("DELETE FROM tombstone WHERE level = ?1 AND resource = ?2")
+            .and_then(|mut s| s.execute(params![level, row]))
+            .map_err(sql)?;
+    }
+    Ok(!finished || roots.len() > 1)
+}
+
+/// Makes the lists of modalities and SOP classes of the remaining ancestors true again.
+fn refresh_sets(conn: &Connection, path: &[Step], removed: Level) -> Result<()> {
+    let at = |level| path.iter().find(|s| s.level == level).map(|s| s.row);
+    let series_changed = match (removed, at(Level::Series)) {
+        (Level::Instance, Some(series)) => refresh_series(conn, series)?,
+        _ => removed == Level::Series,
+    };
+    match at(Level::Study) {
+        Some(study) if series_changed => refresh_study(conn, study),
+        _ => Ok(()),
     }
 }
 
-fn gather(db: &Connection, sql: &str, id: i64) -> Result<String> {
-    let mut statement = db.prepare_cached(sql).map_err(error)?;
-    let mut rows = statement.query([id]).map_err(error)?;
-    let mut all = String::new();
-    while let Some(row) = rows.next().map_err(error)? {
-        let member: Option<String> = row.get(0).map_err(error)?;
-        all = list_with(&all, &member.unwrap_or_default()).unwrap_or(all);
+/// Whether the SOP classes of a series changed. Only a series with several can lose one.
+fn refresh_series(conn: &Connection, series: i64) -> Result<bool> {
+    let old: String = conn
+        .prepare_cached("SELECT sop_classes FROM series WHERE id = ?1")
+        .and_then(|mut s| s.query_row([series], |r| r.get(0)))
+        .map_err(sql)?;
+    if read_set(&old)?.len() < 2 {
+        return Ok(false);
     }
-    Ok(all)
+    let classes: BTreeSet<String> = conn
+        .prepare_cached("SELECT DISTINCT sop_class FROM instance WHERE series = ?1 AND sop_class <> ''")
+        .and_then(|mut s| s.query_map([series], |r| r.get(0))?.collect())
+        .map_err(sql)?;
+    let new = set_json(&classes);
+    conn.prepare_cached("UPDATE series SET sop_classes = ?2 WHERE id = ?1")
+        .and_then(|mut s| s.execute(params![series, new]))
+        .map_err(sql)?;
+    Ok(new != old)
+}
+
+fn refresh_study(conn: &Connection, study: i64) -> Result<()> {
+    let (mut modalities, mut classes) = (BTreeSet::new(), BTreeSet::new());
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT trim(json_extract(tags, '$.\"00080060\"')), sop_classes FROM series WHERE study = ?1 AND deleted = 0",
+        )
+        .map_err(sql)?;
+    let mut found = statement.query([study]).map_err(sql)?;
+    while let Some(row) = found.next().map_err(sql)? {
+        modalities.extend(row.get::<_, Option<String>>(0).map_err(sql)?.filter(|m| !m.is_empty()));
+        classes.extend(read_set(&row.get::<_, String>(1).map_err(sql)?)?);
+    }
+    conn.prepare_cached("UPDATE study SET modalities = ?2, sop_classes = ?3 WHERE id = ?1")
+        .and_then(|mut s| s.execute(params![study, set_json(&modalities), set_json(&classes)]))
+        .map_err(sql)?;
+    Ok(())
 }

@@ -53,18 +53,10 @@ impl Resources for SqliteIndex {
 
     async fn totals(&self) -> Result<Totals> {
         self.read(|db| {
-            let sql =
-                "SELECT sum(patients), sum(studies), sum(series), sum(instances), sum(size_bytes), sum(stored_bytes) FROM totals";
+            let sql = "SELECT sum(patients), sum(studies), sum(series), sum(instances), sum(size_bytes), sum(stored_bytes) FROM totals";
             let read = |r: &rusqlite::Row<'_>| {
                 let n = |i| r.get::<_, i64>(i).map(|v| v as u64);
-                Ok(Totals {
-                    patients: n(0)?,
-                    studies: n(1)?,
-                    series: n(2)?,
-                    instances: n(3)?,
-                    size_bytes: n(4)?,
-                    stored_size_bytes: n(5)?,
-                })
+                Ok(Totals { patients: n(0)?, studies: n(1)?, series: n(2)?, instances: n(3)?, size_bytes: n(4)?, stored_size_bytes: n(5)? })
             };
             db.prepare_cached(sql).and_then(|mut s| s.query_row([], read)).map_err(error)
         })
@@ -124,13 +116,11 @@ fn statistics(db: &Connection, level: Level, public: OrthancId) -> Result<Resour
     };
     let mut all = db.prepare_cached(&sql).and_then(|mut s| s.query_row([id], read)).map_err(error)?;
     let dicom = format!("SELECT sum(blob_size), sum(stored_size) FROM instance WHERE {below}");
-    let sums =
-        db.prepare_cached(&dicom).and_then(|mut s| s.query_row([id], |r| Ok((n(r, 0)?, n(r, 1)?))).optional()).map_err(error)?;
+    let sums = db.prepare_cached(&dicom).and_then(|mut s| s.query_row([id], |r| Ok((n(r, 0)?, n(r, 1)?))).optional()).map_err(error)?;
     (all.dicom_size_bytes, all.dicom_stored_size_bytes) = sums.unwrap_or((0, 0));
     if level == Level::Instance {
         let more = "SELECT sum(blob_size), sum(stored_size) FROM attachment WHERE level = 3 AND resource_id = ?1";
-        let (size, stored) =
-            db.prepare_cached(more).and_then(|mut s| s.query_row([id], |r| Ok((n(r, 0)?, n(r, 1)?)))).map_err(error)?;
+        let (size, stored) = db.prepare_cached(more).and_then(|mut s| s.query_row([id], |r| Ok((n(r, 0)?, n(r, 1)?)))).map_err(error)?;
         all.size_bytes += size;
         all.stored_size_bytes += stored;
     }

@@ -1,268 +1,363 @@
-//! Storing one instance inside the writer's transaction.
+//! What one stored instance writes: its own row, the parents that it lacks, and changes. Counters of parents are sums of the
+//! batch (`batch.rs`).
 
-use super::rows::{clean, list_with, metadata_json, table};
-use super::{delete, error, feed};
+use super::batch::{Batch, Delta, SeriesState, Sizes, StudyState, set_column};
+use super::delete;
+use super::error::sql;
+use crate::text::{metadata_json, set_json, tags_json};
+use dataset::Tag;
+use model::instance::{InstanceIds, Overwrite};
 use model::matching::normalize;
-use model::{
-    ChangeType, Error, ErrorKind, Level, MetadataKind, MetadataValue, NewInstance, Overwrite, Result, StoreStatus, Stored,
-    TagMap, tags, time,
-};
-use rusqlite::{Connection, OptionalExtension, params};
+use model::{ChangeType, Compression, Error, ErrorKind, Level, NewInstance, OrthancId, Result, StoreStatus, Stored, tags};
+use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeSet;
 
-/// The kind under which a row's `last_update` column shows among its metadata.
-pub(super) const LAST_UPDATE: MetadataKind = MetadataKind::LAST_UPDATE;
+const STUDY_TIME: Tag = Tag(0x0008, 0x0030);
+const STUDY_ID: Tag = Tag(0x0020, 0x0010);
+const INSTITUTION: Tag = Tag(0x0008, 0x0080);
+const REFERRING: Tag = Tag(0x0008, 0x0090);
+const SERIES_DESCRIPTION: Tag = Tag(0x0008, 0x103E);
+const BODY_PART: Tag = Tag(0x0018, 0x0015);
 
-/// Stores `new`; `stable_age_s` seconds later its parents are due.
-pub(super) fn store(db: &Connection, new: &NewInstance, stable_age_s: f64) -> Result<Stored> {
-    let known = run(db, "DELETE FROM blob_intent WHERE blob = ?1", params![new.blob.id.0.as_bytes().as_slice()])?;
-    if known == 0 {
-        return Err(Error::new(ErrorKind::Busy, "the name of the blob is no longer reserved: store again"));
-    }
-    let done = |status, keeps_blob| Ok(Stored { ids: new.ids, status, keeps_blob });
-    let existing: Option<String> = db
-        .prepare_cached("SELECT md5 FROM instance WHERE public_id = ?1")
-        .and_then(|mut s| s.query_row([new.ids.instance.0.as_slice()], |row| row.get(0)).optional())
-        .map_err(error)?;
-    if let Some(md5) = existing {
-        let same = !md5.is_empty() && md5 == new.blob.md5;
-        if new.overwrite == Overwrite::Never || (new.overwrite == Overwrite::IfChanged && same) {
-            delete::give_up_blob(db, new.blob.id)?;
-            return done(StoreStatus::AlreadyStored, false);
+/// The parents of a new instance, as internal ids, and which of them it created.
+struct Parents {
+    patient: i64,
+    study: i64,
+    series: i64,
+}
+
+/// Stores one instance.
+pub(super) fn store(batch: &mut Batch<'_>, new: &NewInstance) -> Result<Stored> {
+    let (conn, node) = (batch.conn, batch.node);
+    batch.intents.check(conn, &node, new.blob.id)?;
+    let mut created = vec![];
+    loop {
+        let parents = ensure_parents(batch, new, &mut created)?;
+        if let Some(id) = insert(batch, new, parents.series)? {
+            batch.intents.settle(conn, &node, new.blob.id)?;
+            announce(batch, &new.ids, &parents, id, &created)?;
+            count(batch, new, &parents, &created);
+            return Ok(Stored { ids: new.ids, status: StoreStatus::Success, keeps_blob: true });
         }
-        delete::delete(db, Level::Instance, new.ids.instance)?;
+        // The row is there already: it is a leftover of a deleted series, or it is kept, or it is replaced.
+        let old = existing(batch, new.ids.instance)?;
+        if old.deleted {
+            delete::purge_instance(batch, old.id)?;
+        } else if keeps_old(new, &old.md5) {
+            return Ok(Stored { ids: new.ids, status: StoreStatus::AlreadyStored, keeps_blob: false });
+        } else {
+            delete::delete(batch, Level::Instance, new.ids.instance)?;
+        }
     }
-    let now = time::now_iso();
-    let patient = patient(db, new, &now)?;
-    let study = study(db, new, patient.id, &now)?;
-    let series = series(db, new, study.id, &now)?;
-    insert_instance(db, new, series.id, study.id)?;
-    let created = Created { patient: patient.created, study: study.created, series: series.created };
-    count(db, new, [patient.id, study.id, series.id], created, (&now, stable_age_s))?;
-    changes(db, new, created, &now)?;
-    complete_series(db, new, series.id, &now)?;
-    done(StoreStatus::Success, true)
 }
 
-#[derive(Clone, Copy)]
-struct Created {
-    patient: bool,
-    study: bool,
-    series: bool,
+fn keeps_old(new: &NewInstance, old_md5: &str) -> bool {
+    match new.overwrite {
+        Overwrite::Never => true,
+        Overwrite::Always => false,
+        Overwrite::IfChanged => !old_md5.is_empty() && old_md5 == new.blob.md5,
+    }
 }
 
-/// A parent row, found or made.
-struct Parent {
+struct Existing {
     id: i64,
-    created: bool,
+    deleted: bool,
+    md5: String,
 }
 
-fn run(db: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize> {
-    db.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(error)
+fn existing(batch: &Batch<'_>, id: OrthancId) -> Result<Existing> {
+    batch
+        .conn
+        .prepare_cached(
+            "SELECT i.id, se.deleted, i.md5 FROM instance i JOIN series se ON se.id = i.series WHERE i.public_id = ?1",
+        )
+        .and_then(|mut s| s.query_row([id.0], |r| Ok(Existing { id: r.get(0)?, deleted: r.get(1)?, md5: r.get(2)? })))
+        .map_err(sql)
 }
 
-fn find(db: &Connection, new: &NewInstance, level: Level) -> Result<Option<i64>> {
-    let sql = match level {
-        Level::Patient => "SELECT id FROM patient WHERE public_id = ?1",
-        Level::Study => "SELECT id FROM study WHERE public_id = ?1",
-        Level::Series => "SELECT id FROM series WHERE public_id = ?1",
-        Level::Instance => "SELECT id FROM instance WHERE public_id = ?1",
-    };
-    db.prepare_cached(sql).and_then(|mut s| s.query_row([new.ids.at(level).0.as_slice()], |r| r.get(0)).optional()).map_err(error)
-}
-
-/// Main tags of a level as a row holds them.
-fn tags_json(new: &NewInstance, level: Level) -> String {
-    let cleaned: TagMap = new.tags[level as usize].iter().map(|(t, v)| (t, clean(v))).collect();
-    cleaned.to_json()
-}
-
-fn metadata(new: &NewInstance, level: Level) -> String {
-    let all = new.metadata[level as usize].iter();
-    metadata_json(&all.map(|(k, v)| (*k, MetadataValue { value: v.clone(), revision: 0 })).collect())
-}
-
-fn norm(new: &NewInstance, level: Level, tag: dataset::Tag) -> String {
-    normalize(new.tags[level as usize].get(tag).unwrap_or_default())
-}
-
-fn patient(db: &Connection, new: &NewInstance, now: &str) -> Result<Parent> {
-    use Level::Patient as L;
-    if let Some(id) = find(db, new, L)? {
-        return Ok(Parent { id, created: false });
-    }
-    run(
-        db,
-        "INSERT INTO patient (public_id, patient_id_norm, name_norm, tags, metadata, last_update, stable_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
-        params![
-            new.ids.patient.0.as_slice(),
-            norm(new, L, tags::PATIENT_ID),
-            norm(new, L, tags::PATIENT_NAME),
-            tags_json(new, L),
-            metadata(new, L),
-            now
-        ],
-    )?;
-    Ok(Parent { id: db.last_insert_rowid(), created: true })
-}
-
-fn study(db: &Connection, new: &NewInstance, patient: i64, now: &str) -> Result<Parent> {
-    use Level::{Patient, Study as L};
-    let modality = clean(new.tags[Level::Series as usize].get(tags::MODALITY).unwrap_or_default());
-    if let Some(id) = find(db, new, L)? {
-        let (modalities, classes): (String, String) = db
-            .prepare_cached("SELECT modalities, sop_classes FROM study WHERE id = ?1")
-            .and_then(|mut s| s.query_row([id], |r| Ok((r.get(0)?, r.get(1)?))))
-            .map_err(error)?;
-        let (more, other) = (list_with(&modalities, &modality), list_with(&classes, &new.sop_class_uid));
-        if more.is_some() || other.is_some() {
-            let sql = "UPDATE study SET modalities = ?2, sop_classes = ?3 WHERE id = ?1";
-            run(db, sql, params![id, more.unwrap_or(modalities), other.unwrap_or(classes)])?;
-        }
-        return Ok(Parent { id, created: false });
-    }
-    run(
-        db,
-        "INSERT INTO study (public_id, patient_id, study_uid_norm, study_date, accession_norm, description_norm, patient_id_norm,
-             name_norm, tags, metadata, modalities, sop_classes, last_update, stable_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0)",
-        params![
-            new.ids.study.0.as_slice(),
-            patient,
-            norm(new, L, tags::STUDY_INSTANCE_UID),
-            norm(new, L, tags::STUDY_DATE),
-            norm(new, L, tags::ACCESSION_NUMBER),
-            norm(new, L, tags::STUDY_DESCRIPTION),
-            norm(new, Patient, tags::PATIENT_ID),
-            norm(new, Patient, tags::PATIENT_NAME),
-            tags_json(new, L),
-            metadata(new, L),
-            modality,
-            new.sop_class_uid,
-            now
-        ],
-    )?;
-    Ok(Parent { id: db.last_insert_rowid(), created: true })
-}
-
-fn series(db: &Connection, new: &NewInstance, study: i64, now: &str) -> Result<Parent> {
-    use Level::Series as L;
-    if let Some(id) = find(db, new, L)? {
-        return Ok(Parent { id, created: false });
-    }
-    run(
-        db,
-        "INSERT INTO series (public_id, study_id, series_uid_norm, modality_norm, tags, metadata, sop_classes, expected_instances,
-             last_update, stable_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)",
-        params![
-            new.ids.series.0.as_slice(),
-            study,
-            norm(new, L, tags::SERIES_INSTANCE_UID),
-            norm(new, L, tags::MODALITY),
-            tags_json(new, L),
-            metadata(new, L),
-            new.sop_class_uid,
-            new.expected_instances,
-            now
-        ],
-    )?;
-    Ok(Parent { id: db.last_insert_rowid(), created: true })
-}
-
-fn insert_instance(db: &Connection, new: &NewInstance, series: i64, study: i64) -> Result<()> {
-    use Level::Instance as L;
+/// Inserts the row unless one with the same public id is there.
+fn insert(batch: &Batch<'_>, new: &NewInstance, series: i64) -> Result<Option<i64>> {
+    let own = &new.tags[Level::Instance as usize];
     let blob = &new.blob;
-    run(
-        db,
-        "INSERT INTO instance (public_id, series_id, study_id, sop_uid_norm, sop_class, index_in_series, tags, metadata, blob,
-             blob_size, stored_size, md5, stored_md5, compression, pixel_offset, tail_offset)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-        params![
-            new.ids.instance.0.as_slice(),
+    let stored_md5 = (blob.stored_md5 != blob.md5).then_some(blob.stored_md5.as_str());
+    let mut statement = batch
+        .conn
+        .prepare_cached(
+            "INSERT INTO instance (series, index_in_series, public_id, sop_uid, sop_class, blob, compression, dicom_bytes,
+             dicom_stored_bytes, md5, stored_md5, pixel_offset, tail_offset, size_bytes, stored_bytes, tags, metadata)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?8, ?9, ?14, ?15)
+             ON CONFLICT (public_id) DO NOTHING",
+        )
+        .map_err(sql)?;
+    let inserted = statement
+        .execute(params![
             series,
-            study,
-            norm(new, L, tags::SOP_INSTANCE_UID),
-            new.sop_class_uid,
             new.index_in_series,
-            tags_json(new, L),
-            metadata(new, L),
-            blob.id.0.as_bytes().as_slice(),
-            blob.size_bytes as i64,
-            blob.stored_size_bytes as i64,
+            new.ids.instance.0,
+            normalize(own.get(tags::SOP_INSTANCE_UID).unwrap_or_default()),
+            crate::text::clean(&new.sop_class_uid),
+            blob.id.0.as_bytes(),
+            compression_number(blob.compression),
+            size(blob.size_bytes)?,
+            size(blob.stored_size_bytes)?,
             blob.md5,
-            blob.stored_md5,
-            i64::from(blob.compression != model::Compression::None),
-            new.pixel_offset.map(|o| o as i64),
-            new.tail_offset.map(|o| o as i64)
-        ],
-    )?;
-    Ok(())
+            stored_md5,
+            new.pixel_offset.map(size).transpose()?,
+            new.tail_offset.map(size).transpose()?,
+            tags_json(own)?,
+            metadata_json(&new.metadata[Level::Instance as usize])?,
+        ])
+        .map_err(sql)?;
+    Ok((inserted == 1).then(|| batch.conn.last_insert_rowid()))
 }
 
-/// Adds the instance to the counters of its parents and of the store; moves the stability deadlines.
-fn count(db: &Connection, new: &NewInstance, [p, s, e]: [i64; 3], created: Created, (now, age): (&str, f64)) -> Result<()> {
-    let (size, stored) = (new.blob.size_bytes as i64, new.blob.stored_size_bytes as i64);
-    let (study, series) = (i64::from(created.study), i64::from(created.series));
-    run(
-        db,
-        "UPDATE patient SET study_count = study_count + ?2, series_count = series_count + ?3, instance_count = instance_count + 1,
-             size_bytes = size_bytes + ?4, stored_bytes = stored_bytes + ?5, last_update = ?6,
-             stable_at = unixepoch('subsec') + ?7, is_stable = 0 WHERE id = ?1",
-        params![p, study, series, size, stored, now, age],
-    )?;
-    run(
-        db,
-        "UPDATE study SET series_count = series_count + ?2, instance_count = instance_count + 1, size_bytes = size_bytes + ?3,
-             stored_bytes = stored_bytes + ?4, last_update = ?5, stable_at = unixepoch('subsec') + ?6, is_stable = 0 WHERE id = ?1",
-        params![s, series, size, stored, now, age],
-    )?;
-    run(
-        db,
-        "UPDATE series SET instance_count = instance_count + 1, size_bytes = size_bytes + ?2, stored_bytes = stored_bytes + ?3,
-             last_update = ?4, stable_at = unixepoch('subsec') + ?5, is_stable = 0 WHERE id = ?1",
-        params![e, size, stored, now, age],
-    )?;
-    run(
-        db,
-        "UPDATE totals SET patients = patients + ?1, studies = studies + ?2, series = series + ?3, instances = instances + 1,
-             size_bytes = size_bytes + ?4, stored_bytes = stored_bytes + ?5 WHERE shard = 0",
-        params![i64::from(created.patient), study, series, size, stored],
-    )?;
-    Ok(())
-}
-
-fn changes(db: &Connection, new: &NewInstance, created: Created, now: &str) -> Result<()> {
-    let all = [
-        (true, Level::Instance),
-        (created.series, Level::Series),
-        (created.study, Level::Study),
-        (created.patient, Level::Patient),
-    ];
-    for (_, level) in all.into_iter().filter(|(new, _)| *new) {
-        feed::append(db, ChangeType::new(level), level, new.ids.at(level), now)?;
+/// Orthanc's order: the instance, then its new parents from the bottom.
+fn announce(batch: &mut Batch<'_>, ids: &InstanceIds, parents: &Parents, instance: i64, created: &[Level]) -> Result<()> {
+    batch.change(ChangeType::NewInstance, Level::Instance, instance, ids.instance)?;
+    for level in [Level::Series, Level::Study, Level::Patient] {
+        if created.contains(&level) {
+            let row = [parents.patient, parents.study, parents.series][level as usize];
+            batch.change(ChangeType::new(level), level, row, ids.at(level))?;
+        }
     }
     Ok(())
 }
 
-/// `CompletedSeries`, once, when the indices 1 to the expected number are all there.
-fn complete_series(db: &Connection, new: &NewInstance, series: i64, now: &str) -> Result<()> {
-    let Some(expected) = new.expected_instances else { return Ok(()) };
-    let sql = "UPDATE series SET completed = 1 WHERE id = ?1 AND completed = 0 AND expected_instances = ?2 AND instance_count = ?2
-         AND (SELECT count(DISTINCT index_in_series) FROM instance WHERE series_id = ?1 AND index_in_series BETWEEN 1 AND ?2) = ?2";
-    if run(db, sql, params![series, expected])? > 0 {
-        feed::append(db, ChangeType::CompletedSeries, Level::Series, new.ids.series, now)?;
+fn count(batch: &mut Batch<'_>, new: &NewInstance, parents: &Parents, created: &[Level]) {
+    let is_new = |level| i64::from(created.contains(&level));
+    let (bytes, stored) = (new.blob.size_bytes as i64, new.blob.stored_size_bytes as i64);
+    let size = Sizes { bytes, stored, dicom: bytes, dicom_stored: stored };
+    let one = Delta { instances: 1, size, touch: true, restart: true, ..Delta::default() };
+    let in_study = Delta { series: is_new(Level::Series), ..one };
+    let in_patient = Delta { studies: is_new(Level::Study), ..in_study };
+    batch.add(Level::Series, parents.series, one);
+    batch.add(Level::Study, parents.study, in_study);
+    batch.add(Level::Patient, parents.patient, in_patient);
+    batch.add_totals(is_new(Level::Patient), in_patient);
+    let class = crate::text::clean(&new.sop_class_uid);
+    if let Some(series) = batch.series.get_mut(&new.ids.series) {
+        series.instances += 1;
+        series.changed |= add_to(&mut series.sop_classes, &class);
+    }
+    if let Some(study) = batch.studies.get_mut(&new.ids.study) {
+        study.changed |= add_to(&mut study.sop_classes, &class);
+    }
+}
+
+/// Adds a text that is not blank; whether it is new.
+fn add_to(set: &mut BTreeSet<String>, value: &str) -> bool {
+    !value.is_empty() && !set.contains(value) && set.insert(value.to_owned())
+}
+
+/// Finds the parents, from the nearest up, and creates what is missing.
+fn ensure_parents(batch: &mut Batch<'_>, new: &NewInstance, created: &mut Vec<Level>) -> Result<Parents> {
+    if !batch.series.contains_key(&new.ids.series) {
+        load_series(batch, &new.ids)?;
+    }
+    if let Some(series) = batch.series.get(&new.ids.series) {
+        return Ok(Parents { patient: series.patient, study: series.study, series: series.id });
+    }
+    if !batch.studies.contains_key(&new.ids.study) {
+        load_study(batch, new.ids.study)?;
+    }
+    if !batch.studies.contains_key(&new.ids.study) {
+        let patient = ensure_patient(batch, new, created)?;
+        insert_study(batch, new, patient)?;
+        created.push(Level::Study);
+    }
+    let modality = new.tags[Level::Series as usize].get(tags::MODALITY).map(|m| crate::text::clean(m.trim()).into_owned());
+    let study = batch.studies.get_mut(&new.ids.study).ok_or(ErrorKind::Internal)?;
+    study.changed |= add_to(&mut study.modalities, modality.as_deref().unwrap_or_default());
+    let (study, patient) = (study.id, study.patient);
+    let series = insert_series(batch, new, study, patient)?;
+    created.push(Level::Series);
+    Ok(Parents { patient, study, series })
+}
+
+fn load_series(batch: &mut Batch<'_>, ids: &InstanceIds) -> Result<()> {
+    let found = batch
+        .conn
+        .prepare_cached(
+            "SELECT se.id, se.study, st.patient, se.sop_classes, se.instance_count, se.expected_instances, se.completed,
+             st.modalities, st.sop_classes
+             FROM series se JOIN study st ON st.id = se.study WHERE se.public_id = ?1 AND se.deleted = 0",
+        )
+        .and_then(|mut s| {
+            s.query_row([ids.series.0], |r| {
+                let series = SeriesState {
+                    id: r.get(0)?,
+                    study: r.get(1)?,
+                    patient: r.get(2)?,
+                    sop_classes: set_column(r, 3)?,
+                    changed: false,
+                    instances: r.get(4)?,
+                    expected: r.get(5)?,
+                    completed: r.get(6)?,
+                };
+                let (modalities, sop_classes) = (set_column(r, 7)?, set_column(r, 8)?);
+                let study = StudyState { id: series.study, patient: series.patient, modalities, sop_classes, changed: false };
+                Ok((series, study))
+            })
+            .optional()
+        })
+        .map_err(sql)?;
+    if let Some((series, study)) = found {
+        // What this batch knows of the study is newer than its row. Sums of this batch are not in the series' row only if the
+        // series is known already.
+        batch.studies.entry(ids.study).or_insert(study);
+        batch.series.insert(ids.series, series);
     }
     Ok(())
 }
 
-/// The internal id of a resource.
+fn load_study(batch: &mut Batch<'_>, id: OrthancId) -> Result<()> {
+    let found = batch
+        .conn
+        .prepare_cached("SELECT id, patient, modalities, sop_classes FROM study WHERE public_id = ?1 AND deleted = 0")
+        .and_then(|mut s| {
+            s.query_row([id.0], |r| {
+                let (modalities, sop_classes) = (set_column(r, 2)?, set_column(r, 3)?);
+                Ok(StudyState { id: r.get(0)?, patient: r.get(1)?, modalities, sop_classes, changed: false })
+            })
+            .optional()
+        })
+        .map_err(sql)?;
+    if let Some(study) = found {
+        batch.studies.insert(id, study);
+    }
+    Ok(())
+}
+
+/// The columns that rows of all parents begin with.
+fn common(batch: &Batch<'_>, new: &NewInstance, level: Level) -> Result<(i64, i64, String, String)> {
+    let at = level as usize;
+    Ok((batch.now(), batch.stable_at(), tags_json(&new.tags[at])?, metadata_json(&new.metadata[at])?))
+}
+
+fn ensure_patient(batch: &mut Batch<'_>, new: &NewInstance, created: &mut Vec<Level>) -> Result<i64> {
+    let public = new.ids.patient;
+    if let Some(id) = batch.patients.get(&public) {
+        return Ok(*id);
+    }
+    let found = batch
+        .conn
+        .prepare_cached("SELECT id FROM patient WHERE public_id = ?1 AND deleted = 0")
+        .and_then(|mut s| s.query_row([public.0], |r| r.get(0)).optional())
+        .map_err(sql)?;
+    let id = match found {
+        Some(id) => id,
+        None => {
+            let norm = |tag| normalize(new.tags[Level::Patient as usize].get(tag).unwrap_or_default());
+            let (now, stable_at, own, metadata) = common(batch, new, Level::Patient)?;
+            created.push(Level::Patient);
+            batch
+                .conn
+                .prepare_cached(
+                    "INSERT INTO patient (public_id, last_update, stable_at, tags, metadata, patient_id, name, birth_date, sex)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                )
+                .and_then(|mut s| {
+                    s.insert(params![
+                        public.0,
+                        now,
+                        stable_at,
+                        own,
+                        metadata,
+                        norm(tags::PATIENT_ID),
+                        norm(tags::PATIENT_NAME),
+                        norm(tags::PATIENT_BIRTH_DATE),
+                        norm(tags::PATIENT_SEX),
+                    ])
+                })
+                .map_err(sql)?
+        }
+    };
+    batch.patients.insert(public, id);
+    Ok(id)
+}
+
+fn insert_study(batch: &mut Batch<'_>, new: &NewInstance, patient: i64) -> Result<()> {
+    let norm = |tag| normalize(new.tags[Level::Study as usize].get(tag).unwrap_or_default());
+    let (now, stable_at, own, metadata) = common(batch, new, Level::Study)?;
+    let id = batch
+        .conn
+        .prepare_cached(
+            "INSERT INTO study (public_id, last_update, stable_at, tags, metadata, patient, study_uid, study_date, study_time,
+             accession, study_id, description, referring, institution, patient_id, name, birth_date, sex)
+             SELECT ?1, ?2, ?3, ?4, ?5, id, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, patient_id, name, birth_date, sex
+             FROM patient WHERE id = ?6",
+        )
+        .and_then(|mut s| {
+            s.insert(params![
+                new.ids.study.0,
+                now,
+                stable_at,
+                own,
+                metadata,
+                patient,
+                norm(tags::STUDY_INSTANCE_UID),
+                norm(tags::STUDY_DATE),
+                norm(STUDY_TIME),
+                norm(tags::ACCESSION_NUMBER),
+                norm(STUDY_ID),
+                norm(tags::STUDY_DESCRIPTION),
+                norm(REFERRING),
+                norm(INSTITUTION),
+            ])
+        })
+        .map_err(sql)?;
+    let empty = BTreeSet::new;
+    let state = StudyState { id, patient, modalities: empty(), sop_classes: empty(), changed: false };
+    batch.studies.insert(new.ids.study, state);
+    Ok(())
+}
+
+fn insert_series(batch: &mut Batch<'_>, new: &NewInstance, study: i64, patient: i64) -> Result<i64> {
+    let norm = |tag| normalize(new.tags[Level::Series as usize].get(tag).unwrap_or_default());
+    let (now, stable_at, own, metadata) = common(batch, new, Level::Series)?;
+    let mut sop_classes = BTreeSet::new();
+    add_to(&mut sop_classes, &crate::text::clean(&new.sop_class_uid));
+    let id = batch
+        .conn
+        .prepare_cached(
+            "INSERT INTO series (public_id, last_update, stable_at, tags, metadata, study, series_uid, modality, description,
+             body_part, sop_classes, expected_instances) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )
+        .and_then(|mut s| {
+            s.insert(params![
+                new.ids.series.0,
+                now,
+                stable_at,
+                own,
+                metadata,
+                study,
+                norm(tags::SERIES_INSTANCE_UID),
+                norm(tags::MODALITY),
+                norm(SERIES_DESCRIPTION),
+                norm(BODY_PART),
+                set_json(&sop_classes),
+                new.expected_instances,
+            ])
+        })
+        .map_err(sql)?;
+    let expected = new.expected_instances;
+    let state = SeriesState { id, study, patient, sop_classes, changed: false, instances: 0, expected, completed: false };
+    batch.series.insert(new.ids.series, state);
+    Ok(id)
+}
+
+/// A size or offset as SQL integers hold it.
 ///
 /// # Errors
-/// `UnknownResource`.
-pub(super) fn internal_id(db: &Connection, level: Level, id: model::OrthancId) -> Result<i64> {
-    db.prepare_cached(&format!("SELECT id FROM {} WHERE public_id = ?1", table(level)))
-        .and_then(|mut s| s.query_row([id.0.as_slice()], |r| r.get(0)).optional())
-        .map_err(error)?
-        .ok_or_else(|| ErrorKind::UnknownResource.into())
+/// `OutOfRange` from 2^63.
+pub(super) fn size(bytes: u64) -> Result<i64> {
+    i64::try_from(bytes).map_err(|_| Error::new(ErrorKind::OutOfRange, format!("{bytes} bytes are too many")))
+}
+
+/// Orthanc's numbers: 1 none, 2 zlib with size.
+pub(super) fn compression_number(compression: Compression) -> i64 {
+    match compression {
+        Compression::None => 1,
+        Compression::Zlib => 2,
+    }
 }

@@ -1,150 +1,62 @@
-//! The port's family for work that any process may do at any time: blob names, sweeps, settings.
+//! Stability and settings.
 
-use super::rows::{blob, table};
-use super::{SqliteIndex, error, feed};
-use async_trait::async_trait;
-use model::ports::index::{BlobBlock, Upkeep};
-use model::{AttachmentId, ChangeType, Error, ErrorKind, Level, OrthancId, Result, time};
+use super::batch::Batch;
+use super::error::sql;
+use super::rows::table;
+use crate::text::clean;
+use model::{ChangeType, Level, OrthancId, Result};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use uuid::Uuid;
 
-/// Resources made stable per transaction.
-const STABLE_CHUNK: usize = 500;
+/// Resources of one level that one transaction makes stable.
+const DUE: usize = 500;
 
-fn forget(db: &Connection, sql: &str, blobs: &[AttachmentId]) -> Result<()> {
-    let mut statement = db.prepare_cached(sql).map_err(error)?;
-    for blob in blobs {
-        statement.execute([blob.0.as_bytes().as_slice()]).map_err(error)?;
-    }
-    Ok(())
-}
-
-fn sweep_stability(db: &Connection) -> Result<u64> {
-    let now = time::now_iso();
-    let mut swept = 0;
+/// Makes some due resources stable. How many, and whether more are due.
+pub(super) fn sweep_stability(batch: &mut Batch<'_>) -> Result<(u64, bool)> {
+    // Deadlines that neighbours in this batch move must be in the rows.
+    batch.flush()?;
+    let (mut total, mut more) = (0, false);
     for level in [Level::Series, Level::Study, Level::Patient] {
-        let table = table(level);
-        let sql = format!(
-            "UPDATE {table} SET is_stable = 1 WHERE id IN (SELECT id FROM {table} WHERE is_stable = 0 AND stable_at <= unixepoch('subsec')
-             ORDER BY stable_at LIMIT {STABLE_CHUNK}) RETURNING public_id"
-        );
-        let mut statement = db.prepare_cached(&sql).map_err(error)?;
-        let due: Vec<Vec<u8>> = statement.query_map([], |r| r.get(0)).and_then(Iterator::collect).map_err(error)?;
-        for bytes in due {
-            if let Some(kind) = ChangeType::stable(level) {
-                feed::append(db, kind, level, OrthancId::from_bytes(&bytes)?, &now)?;
-            }
-            swept += 1;
+        let Some(event) = ChangeType::stable(level) else { continue };
+        let due: Vec<(i64, OrthancId)> = batch
+            .conn
+            .prepare_cached(&due_sql(level))
+            .and_then(|mut s| {
+                s.query_map(params![batch.now_ms, DUE as i64], |r| Ok((r.get(0)?, OrthancId(r.get(1)?))))?.collect()
+            })
+            .map_err(sql)?;
+        more |= due.len() == DUE;
+        for (row, id) in due {
+            batch
+                .conn
+                .prepare_cached(&format!("UPDATE {} SET stable_at = NULL WHERE id = ?1", table(level)))
+                .and_then(|mut s| s.execute([row]))
+                .map_err(sql)?;
+            batch.change(event, level, row, id)?;
+            total += 1;
         }
     }
-    Ok(swept)
+    Ok((total, more))
 }
 
-#[async_trait]
-impl Upkeep for SqliteIndex {
-    async fn reserve_blobs(&self, n: usize) -> Result<BlobBlock> {
-        let (block, node) = (Uuid::new_v4(), self.node);
-        let blobs: Vec<AttachmentId> = (0..n).map(|_| AttachmentId::in_block(block)).collect();
-        self.write(move |db| {
-            let mut statement = db.prepare_cached("INSERT INTO blob_intent (blob, node) VALUES (?1, ?2)").map_err(error)?;
-            for blob in &blobs {
-                statement.execute(params![blob.0.as_bytes().as_slice(), node.as_bytes().as_slice()]).map_err(error)?;
-            }
-            drop(statement);
-            Ok(BlobBlock(blobs))
-        })
-        .await
-    }
+/// Resources whose quiet period is over, the longest waiting first.
+pub(super) fn due_sql(level: Level) -> String {
+    let table = table(level);
+    format!("SELECT id, public_id FROM {table} WHERE stable_at IS NOT NULL AND stable_at <= ?1 ORDER BY stable_at LIMIT ?2")
+}
 
-    async fn release_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
-        if blobs.is_empty() {
-            return Ok(());
-        }
-        let blobs = blobs.to_vec();
-        self.write(move |db| {
-            forget(db, "DELETE FROM blob_intent WHERE blob = ?1", &blobs)?;
-            forget(db, "DELETE FROM deleted_blob WHERE blob = ?1", &blobs)
-        })
-        .await
-    }
+/// Reads a setting.
+pub(super) fn setting(conn: &Connection, key: &str) -> Result<Option<String>> {
+    conn.prepare_cached("SELECT value FROM setting WHERE key = ?1")
+        .and_then(|mut s| s.query_row([clean(key)], |r| r.get(0)).optional())
+        .map_err(sql)
+}
 
-    async fn sweep_intents(&self) -> Result<u64> {
-        // One process owns the file: every other node is dead.
-        let node = self.node;
-        self.write(move |db| {
-            let dead = node.as_bytes().as_slice();
-            db.execute("INSERT OR IGNORE INTO deleted_blob SELECT blob FROM blob_intent WHERE node <> ?1", [dead])
-                .map_err(error)?;
-            db.execute("DELETE FROM blob_intent WHERE node <> ?1", [dead]).map_err(error).map(|n| n as u64)
-        })
-        .await
-    }
-
-    async fn deleted_blobs(&self, limit: usize) -> Result<Vec<AttachmentId>> {
-        self.read(move |db| {
-            let mut statement = db.prepare_cached("SELECT blob FROM deleted_blob LIMIT ?1").map_err(error)?;
-            let mut rows = statement.query([limit as i64]).map_err(error)?;
-            let mut all = vec![];
-            while let Some(row) = rows.next().map_err(error)? {
-                all.push(blob(row.get_ref(0).and_then(|v| Ok(v.as_blob()?)).map_err(error)?)?);
-            }
-            Ok(all)
-        })
-        .await
-    }
-
-    async fn forget_deleted_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
-        let blobs = blobs.to_vec();
-        self.write(move |db| forget(db, "DELETE FROM deleted_blob WHERE blob = ?1", &blobs)).await
-    }
-
-    async fn sweep_stability(&self) -> Result<u64> {
-        let due = self.read(|db| {
-            let one = |t: &str| format!("EXISTS (SELECT 1 FROM {t} WHERE is_stable = 0 AND stable_at <= unixepoch('subsec'))");
-            let sql = format!("SELECT {}", ["series", "study", "patient"].map(one).join(" OR "));
-            db.prepare_cached(&sql).and_then(|mut s| s.query_row([], |r| r.get::<_, bool>(0))).map_err(error)
-        });
-        if due.await? { self.write(sweep_stability).await } else { Ok(0) }
-    }
-
-    async fn sweep_tombstones(&self) -> Result<bool> {
-        // A deletion is complete when it commits: there is nothing left to do.
-        Ok(false)
-    }
-
-    fn set_stable_age(&self, age: Duration) {
-        self.stable_age_ms.store(age.as_millis() as u64, Ordering::Relaxed);
-    }
-
-    async fn setting(&self, key: &str) -> Result<Option<String>> {
-        let key = key.to_owned();
-        self.read(move |db| {
-            let sql = "SELECT value FROM setting WHERE key = ?1";
-            db.prepare_cached(sql).and_then(|mut s| s.query_row([key], |r| r.get(0)).optional()).map_err(error)
-        })
-        .await
-    }
-
-    async fn set_setting(&self, key: &str, value: &str) -> Result<()> {
-        let (key, value) = (key.to_owned(), value.to_owned());
-        self.write(move |db| {
-            let sql = "INSERT INTO setting (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-            db.execute(sql, params![key, value]).map_err(error).map(drop)
-        })
-        .await
-    }
-
-    async fn close(&self) {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && tokio::task::spawn_blocking(move || thread.join()).await.is_err()
-        {
-            tracing::error!(error = %Error::from(ErrorKind::Internal), "the writer of the index did not end well");
-        }
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
+/// Writes a setting.
+pub(super) fn set_setting(batch: &mut Batch<'_>, key: &str, value: &str) -> Result<()> {
+    batch
+        .conn
+        .prepare_cached("INSERT INTO setting (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+        .and_then(|mut s| s.execute(params![clean(key), clean(value)]))
+        .map_err(sql)?;
+    Ok(())
 }
