@@ -1,4 +1,4 @@
-//! Writing (PS3.10 7, PS3.5 7): sequences and items with explicit lengths, values of odd length padded.
+//! Writing (PS3.10 7, PS3.5 7): items and most sequences with explicit lengths, values of odd length padded.
 
 use std::io::Write;
 
@@ -8,6 +8,7 @@ use flate2::write::DeflateEncoder;
 use thiserror::Error;
 
 use crate::data::{DataSet, Element, Value};
+use crate::dictionary::Dictionary;
 use crate::number;
 use crate::read::Object;
 use crate::syntax::TransferSyntax;
@@ -87,7 +88,8 @@ pub fn write_dataset(dataset: &DataSet, syntax: &TransferSyntax, out: &mut Vec<u
 /// An open sequence: its length field is filled in when it closes.
 struct Open<'a> {
     tag: Tag,
-    length_at: usize,
+    /// `None` if its length is undefined.
+    length_at: Option<usize>,
     items: std::slice::Iter<'a, DataSet>,
     item_length_at: Option<usize>,
     /// The rest of the data set around it.
@@ -97,12 +99,13 @@ struct Open<'a> {
 struct Writer<'o> {
     explicit: bool,
     big_endian: bool,
+    dictionary: Dictionary,
     out: &'o mut Vec<u8>,
 }
 
 impl<'o> Writer<'o> {
     fn new((explicit, big_endian): (bool, bool), out: &'o mut Vec<u8>) -> Self {
-        Self { explicit, big_endian, out }
+        Self { explicit, big_endian, dictionary: Dictionary::standard(), out }
     }
 
     fn dataset(&mut self, dataset: &DataSet) -> Result<(), WriteError> {
@@ -122,7 +125,10 @@ impl<'o> Writer<'o> {
                         elements = item.iter();
                     }
                     None => {
-                        self.close(level.tag, level.length_at)?;
+                        match level.length_at {
+                            Some(at) => self.close(level.tag, at)?,
+                            None => self.sequence_end(),
+                        }
                         elements = std::mem::take(&mut level.outer);
                         open.pop();
                     }
@@ -133,8 +139,10 @@ impl<'o> Writer<'o> {
                 Value::Bytes(raw) => self.value(element, raw)?,
                 Value::Fragments(fragments) => self.fragments(element, fragments)?,
                 Value::Items(items) => {
-                    self.header(element.tag, VR::SQ, 0);
-                    let length_at = self.out.len() - 4;
+                    // Without a VR, only an undefined length tells that this is a sequence, unless the tag is known to be one.
+                    let telling = self.explicit || self.dictionary.vr(element.tag, None) == Some(VR::SQ);
+                    self.header(element.tag, VR::SQ, if telling { 0 } else { u32::MAX });
+                    let length_at = telling.then(|| self.out.len() - 4);
                     let outer = std::mem::take(&mut elements);
                     open.push(Open { tag: element.tag, length_at, items: items.iter(), item_length_at: None, outer });
                 }
@@ -171,9 +179,13 @@ impl<'o> Writer<'o> {
             self.out.extend_from_slice(fragment);
             self.out.resize(self.out.len() + fragment.len() % 2, 0);
         }
+        self.sequence_end();
+        Ok(())
+    }
+
+    fn sequence_end(&mut self) {
         self.tag(Tag(0xFFFE, 0xE0DD));
         self.u32(0);
-        Ok(())
     }
 
     fn header(&mut self, tag: Tag, vr: VR, length: u32) {

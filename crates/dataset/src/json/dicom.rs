@@ -2,13 +2,18 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use serde_json::{Map, Number, Value as Json, json};
 
 use crate::data::{DataSet, Element, Value};
 use crate::dictionary::Dictionary;
 use crate::number::{self, Numbers};
+use crate::read::read_unknown_items;
 use crate::text;
+
+/// Sequences in each other below which `UN` is not looked into.
+const MAX_DEPTH_OF_UNKNOWN: usize = 16;
 
 /// Makes the `BulkDataURI` of a binary value; the path has the tags from the root on, and the item numbers (from 0) between.
 pub type BulkDataUri = dyn Fn(&[Tag], &[usize]) -> String + Send + Sync;
@@ -53,9 +58,25 @@ impl Writer<'_> {
 
     fn element(&mut self, data: &DataSet, element: &Element) -> Json {
         let vr = self.vr(data, element);
+        if let (VR::SQ, Value::Bytes(raw)) = (vr, &element.value) {
+            return match self.unknown_items(element, raw, data) {
+                Some(items) => self.show(data, VR::SQ, &Value::Items(items)),
+                None => self.show(data, VR::UN, &element.value),
+            };
+        }
+        self.show(data, vr, &element.value)
+    }
+
+    /// The items of a sequence that was stored as `UN`, if it is one.
+    fn unknown_items(&self, element: &Element, raw: &Bytes, data: &DataSet) -> Option<Vec<DataSet>> {
+        let nested = self.items.len() >= MAX_DEPTH_OF_UNKNOWN;
+        if nested { None } else { read_unknown_items(element.tag, raw, data.charset()).ok() }
+    }
+
+    fn show(&mut self, data: &DataSet, vr: VR, value: &Value) -> Json {
         let mut map = Map::with_capacity(2);
         map.insert("vr".to_owned(), Json::String(vr.to_string().to_owned()));
-        let (key, value) = match &element.value {
+        let (key, value) = match value {
             Value::Items(items) => ("Value", self.sequence(items)),
             Value::Fragments(fragments) => self.binary(&encapsulated(fragments)),
             Value::Bytes(raw) if text::is_text(vr) => ("Value", strings(vr, data, raw)),
@@ -73,13 +94,13 @@ impl Writer<'_> {
         Json::Object(map)
     }
 
-    /// The VR to show: that of the dictionary for text and numbers that were stored as `UN` (PS3.5 6.2.2, note 1).
+    /// The VR to show: that of the dictionary for what was stored as `UN` (PS3.5 6.2.2, note 1).
     fn vr(&self, data: &DataSet, element: &Element) -> VR {
         if element.vr != VR::UN || !matches!(element.value, Value::Bytes(_)) {
             return element.vr;
         }
         let creator = data.private_creator_of(element.tag);
-        self.dictionary.vr(element.tag, creator.as_deref()).filter(|vr| *vr != VR::SQ).unwrap_or(VR::UN)
+        self.dictionary.vr(element.tag, creator.as_deref()).unwrap_or(VR::UN)
     }
 
     fn sequence(&mut self, items: &[DataSet]) -> Json {
@@ -100,7 +121,7 @@ impl Writer<'_> {
     }
 }
 
-fn encapsulated(fragments: &[bytes::Bytes]) -> Vec<u8> {
+fn encapsulated(fragments: &[Bytes]) -> Vec<u8> {
     let mut out = Vec::with_capacity(fragments.iter().map(|f| f.len() + 8).sum());
     for fragment in fragments {
         out.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0]);

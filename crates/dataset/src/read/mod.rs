@@ -153,3 +153,10 @@ pub fn read_tail(bytes: Bytes, syntax: &TransferSyntax, options: &ReadOptions) -
     let input = Input { source: &bytes, whole: true, encoding, stop: Stop::Never, options };
     Ok(parser::read(&input, 0)?.dataset)
 }
+
+/// Reads the items of a sequence that was stored as `UN` of defined length: implicit little endian (PS3.5 6.2.2, note 2).
+pub(crate) fn read_unknown_items(tag: Tag, value: &Bytes, charset: CharacterSet) -> Result<Vec<DataSet>, ReadError> {
+    let options = ReadOptions { default_charset: charset, ..ReadOptions::default() };
+    let input = Input { source: value, whole: true, encoding: Encoding::IMPLICIT, stop: Stop::Never, options: &options };
+    parser::read_items(&input, tag)
+}

@@ -104,15 +104,37 @@ pub(super) fn read(input: &Input<'_>, start: usize) -> Result<Parsed, ReadError>
     }
 }
 
+/// Reads the items in the value of an element that was stored as `UN`; `input.source` is that value.
+pub(super) fn read_items(input: &Input<'_>, tag: Tag) -> Result<Vec<DataSet>, ReadError> {
+    let data = DataSet::with_charset(input.options.default_charset);
+    let scope = Scope { data, end: None, encoding: input.encoding, signed: false };
+    let mut parser = Parser { input, at: 0, scope, levels: Vec::new(), elements: 0 };
+    let length = u32::try_from(input.source.len()).ok();
+    parser.open_sequence(Head { tag, vr: VR::UN, offset: 0, value_offset: 0, length }, length)?;
+    while !parser.levels.is_empty() {
+        parser.step()?;
+    }
+    match parser.scope.data.remove(tag).map(|e| e.value) {
+        Some(Value::Items(items)) => Ok(items),
+        _ => Ok(Vec::new()),
+    }
+}
+
 impl Parser<'_> {
     fn step(&mut self) -> Result<Flow, ReadError> {
         match self.levels.last() {
             Some(level) if !level.in_item => self.next_item()?,
-            Some(_) if self.scope.end.is_some_and(|end| self.at >= end) => self.close_item(),
+            Some(level) if self.scope.end.is_some_and(|end| self.at >= end) || self.cut_off(level) => self.close_item(),
             None if self.at_end()? => return Ok(Flow::Done(None)),
             _ => return self.next_element(),
         }
         Ok(Flow::Next)
+    }
+
+    /// Whether the source ends between two elements of an item that should be longer, and its sequence ends there too.
+    fn cut_off(&self, level: &Level) -> bool {
+        let end = self.input.source.len();
+        self.at >= end && self.input.whole && level.end.is_some_and(|e| e <= end) && self.scope.end.is_some()
     }
 
     /// Whether the top-level data set is over: nothing or only zero padding is left.
@@ -343,7 +365,9 @@ impl Parser<'_> {
         let letters = [bytes[4], bytes[5]];
         // Without letters, this element is an implicit one under an explicit label.
         if !encoding.explicit || !letters.iter().all(u8::is_ascii_uppercase) {
-            return Ok(head(self.implicit_vr(tag), 8, length));
+            // Encapsulated pixel data is OB, even where the standard allows none (PS3.5 A.4).
+            let vr = if length == UNDEFINED && is_pixel_data(tag) { VR::OB } else { self.implicit_vr(tag) };
+            return Ok(head(vr, 8, length));
         }
         let short_length = u32::from(encoding.u16([bytes[6], bytes[7]]));
         let long = self.input.source.get(self.at + 8..).and_then(|b| b.first_chunk()).map(|b| encoding.u32(*b));

@@ -183,3 +183,20 @@ fn the_header_of_a_deflated_file_is_read_without_its_pixels() {
         assert_eq!(data_of(bytes).len(), 2);
     }
 }
+
+#[test]
+fn a_last_item_that_should_be_longer_than_the_file_ends_with_it() {
+    let inner = short((0x0008, 0x0104), "LO", b"meaning ");
+    let value = implicit((0xFFFE, 0xE000), inner.len() as u32 + 24, &inner);
+    let data = data_of(file(EXPLICIT, &long((0x0008, 0x1140), "SQ", value.len() as u32, &value)));
+    let Some(Value::Items(items)) = data.get(Tag(0x0008, 0x1140)).map(|e| &e.value) else { panic!("a sequence") };
+    assert_eq!(text(&items[0], (0x0008, 0x0104)).as_deref(), Some("meaning"));
+}
+
+#[test]
+fn encapsulated_pixel_data_may_be_implicit() {
+    let value = [item(&[]), item(&[1, 2]), sequence_end()].concat();
+    let data = data_of(file(JPEG, &[implicit(MODALITY, 2, b"CT"), implicit((0x7FE0, 0x0010), u32::MAX, &value)].concat()));
+    let pixels = data.get(Tag(0x7FE0, 0x0010)).expect("there are pixels");
+    assert_eq!((pixels.vr, &pixels.value), (VR::OB, &Value::Fragments(vec![vec![].into(), vec![1, 2].into()])));
+}

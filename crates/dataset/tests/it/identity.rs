@@ -107,3 +107,15 @@ fn fragments_and_meta_information_survive() {
     let declared: usize = read.meta.text(Tag(2, 0)).and_then(|t| t.parse().ok()).expect("a number");
     assert_eq!(bytes[144 + declared..][..4], [8, 0, 0x16, 0], "the group length is right");
 }
+
+#[test]
+fn sequences_that_no_dictionary_knows_stay_sequences_in_implicit_encoding() {
+    let mut inner = DataSet::new();
+    inner.put(Element::bytes(Tag(0x0008, 0x0060), VR::CS, &b"CT"[..]));
+    let mut dataset = DataSet::new();
+    dataset.put(Element::items(Tag(0x0009, 0x1001), vec![inner, DataSet::new()]));
+    dataset.put(Element::items(Tag(0x0009, 0x1002), vec![]));
+    let object = Object { meta: DataSet::new(), transfer_syntax: TransferSyntax::new(IMPLICIT), dataset };
+    let read = read_object(write_object(&object).expect("it fits").into(), &ReadOptions::default()).expect("it is DICOM");
+    assert_eq!(elements(&read.dataset), elements(&object.dataset));
+}

@@ -122,3 +122,32 @@ fn bulk_data_uris_know_where_they_are() {
     let expected = uri(&[Tag(0x0028, 0x3000), Tag(0x0028, 0x3006)], &[1]);
     assert_eq!(shown["00283000"]["Value"][1]["00283006"]["BulkDataURI"], expected);
 }
+
+#[test]
+fn sequences_that_were_stored_as_unknown_are_shown_as_sequences() {
+    use crate::bytes_of::{implicit, item};
+    let inner = implicit((0x0008, 0x0104), 8, b"meaning ");
+    let mut data = DataSet::new();
+    put(&mut data, (0x0040, 0xA730), VR::UN, &item(&inner));
+    put(&mut data, (0x0040, 0xA043), VR::UN, b"no item at all");
+    put(&mut data, (0x0028, 0x0010), VR::UN, &[0, 2]);
+    let expected = json!({
+        "00280010": { "vr": "US", "Value": [512] },
+        "0040A043": { "vr": "UN", "InlineBinary": "bm8gaXRlbSBhdCBhbGw=" },
+        "0040A730": { "vr": "SQ", "Value": [{ "00080104": { "vr": "LO", "Value": ["meaning"] } }] },
+    });
+    assert_eq!(dicom_json(&data, &DicomJsonOptions::default()), expected);
+}
+
+#[test]
+fn unknown_sequences_in_each_other_are_looked_into_only_so_deep() {
+    use crate::bytes_of::{implicit, item};
+    let mut value = Vec::new();
+    for _ in 0..300 {
+        value = item(&[implicit((0x0040, 0xA730), value.len() as u32, &[]), value].concat());
+    }
+    let mut data = DataSet::new();
+    put(&mut data, (0x0040, 0xA730), VR::UN, &value);
+    let shown = dicom_json(&data, &DicomJsonOptions::default()).to_string();
+    assert!(shown.contains("InlineBinary"), "more than the reader's depth is no sequence");
+}
