@@ -42,19 +42,20 @@ impl Door<'_> {
 pub(crate) async fn serve(shared: &Shared, transport: Transport, id: u64, stopping: &CancellationToken) {
     let started = Instant::now();
     let addr = transport.peer_addr();
-    let limits = shared.config.limits();
-    let requested = tokio::select! {
-        requested = RequestedAssociation::receive(transport, limits) => requested,
-        () = stopping.cancelled() => return,
-    };
-    let association = match requested {
-        Ok(requested) => open(shared, requested, id).await,
-        Err(error) => {
-            tracing::info!(association.id = id, peer.addr = %addr, "no association: {error}");
-            return;
+    let negotiated = async {
+        match RequestedAssociation::receive(transport, shared.config.limits()).await {
+            Ok(requested) => open(shared, requested, id).await,
+            Err(error) => {
+                tracing::info!(association.id = id, peer.addr = %addr, "no association: {error}");
+                None
+            }
         }
     };
-    let Some(mut association) = association else { return };
+    let negotiated = tokio::select! {
+        association = negotiated => association,
+        () = stopping.cancelled() => None,
+    };
+    let Some(mut association) = negotiated else { return };
     let peer = association.peer().clone();
     let mut door = Door { config: &shared.config, eng: &shared.engine, ctx: context(&peer), peer, id, tally: Tally::default() };
     let end = tokio::select! {
@@ -63,7 +64,10 @@ pub(crate) async fn serve(shared: &Shared, transport: Transport, id: u64, stoppi
     };
     log(&door, started, &end);
     match end {
-        Ok(End::Released) => association.close().await,
+        Ok(End::Released) => tokio::select! {
+            () = association.close() => {}
+            () = stopping.cancelled() => {}
+        },
         Ok(End::Stopping | End::Killed) => association.abort().await,
         Err(_) => {}
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use dimse::{Command, Error, Operation, Priority, Request, Status};
+use dimse::{AssociateRq, Command, Error, Operation, Pdu, Priority, Request, Status, UserInformation};
 use scp::ScpConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::{CT, Server, object};
@@ -52,4 +53,39 @@ async fn an_operation_that_does_not_end_is_cut_off() {
     drop(scu);
     tokio::time::timeout(SOON, stop).await.expect("stops soon after the grace time").unwrap();
     assert_eq!(stored.file("1.2.3").await, None);
+}
+
+#[tokio::test]
+async fn peers_that_do_not_hang_up_are_not_waited_for() {
+    let server = Server::start(ScpConfig { check_called_aet: true, ..ScpConfig::default() }).await;
+    let request = |called_aet: &str| AssociateRq {
+        protocol_version: 1,
+        called_aet: called_aet.to_owned(),
+        calling_aet: "SCU".to_owned(),
+        application_context: dimse::APPLICATION_CONTEXT.to_owned(),
+        contexts: Vec::new(),
+        user: UserInformation::default(),
+    };
+    // One is rejected, one has released its association, one has asked for nothing yet; none closes the connection.
+    let mut peers = Vec::new();
+    for (pdus, answers) in [
+        (vec![Pdu::AssociateRq(Box::new(request("OTHER")))], vec![3]),
+        (vec![Pdu::AssociateRq(Box::new(request("ORTHANC"))), Pdu::ReleaseRq], vec![2, 6]),
+        (vec![], vec![]),
+    ] {
+        let mut stream = TcpStream::connect(server.scp.local_addr()).await.unwrap();
+        for (pdu, answer) in pdus.iter().zip(answers) {
+            let mut bytes = bytes::BytesMut::new();
+            pdu.encode(&mut bytes).unwrap();
+            stream.write_all(&bytes).await.unwrap();
+            let mut header = [0; 6];
+            stream.read_exact(&mut header).await.unwrap();
+            assert_eq!(header[0], answer);
+            let mut body = vec![0; usize::from(u16::from_be_bytes([header[4], header[5]]))];
+            stream.read_exact(&mut body).await.unwrap();
+        }
+        peers.push(stream);
+    }
+    let Server { scp, .. } = server;
+    tokio::time::timeout(SOON / 2, scp.stop(SOON)).await.expect("nothing is left to finish");
 }
