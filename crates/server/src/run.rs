@@ -1,0 +1,158 @@
+//! The life of the server, from top to bottom: read what is configured, open what stores, clean up, open the doors, wait,
+//! and stop in the reverse order.
+
+use crate::cli::Cli;
+use crate::config::{self, Settings};
+use crate::wire;
+use anyhow::Context;
+use engine::{Engine, sweeps};
+use rest::Rest;
+use scp::Scp;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The version of Orthanc whose API is spoken.
+pub const ORTHANC_VERSION: &str = "1.13.0";
+
+/// How long running requests and associations may go on after the signal to stop. Containers are usually killed after 10 s.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Runs until a signal or `POST /tools/shutdown`.
+///
+/// # Errors
+/// What keeps it from starting, or from ending well.
+pub fn serve(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let ended = runtime.block_on(live(cli, settings));
+    // File work that hangs (a dead network file system) must not keep the process alive.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn live(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?; // first of all, so that a signal during a long start is not lost
+    let config = config::orthanc::config(settings).context("the configuration is refused")?;
+    greet(cli, settings);
+
+    let engine = wire::engine(&config).await?;
+    sweeps::recover(&engine).await.context("cannot clean up after the last run")?;
+    engine::settings::reset(&engine).await?;
+
+    let shutdown = CancellationToken::new();
+    let sweeping = CancellationToken::new();
+    let sweeper = tokio::spawn(sweeps::run(engine.clone(), sweeping.clone()));
+    let doors = Doors::open(engine.clone(), config, shutdown.clone()).await?;
+    tracing::info!("ready");
+
+    tokio::select! {
+        name = signals.next() => tracing::info!("{name}: stopping"),
+        () = shutdown.cancelled() => tracing::info!("asked to stop by a client"),
+    }
+    tokio::select! {
+        () = doors.close(GRACE) => {}
+        name = signals.next() => tracing::warn!("{name} again: not waiting for what still runs"),
+    }
+    sweeping.cancel();
+    let _ = sweeper.await;
+    engine.close().await.context("the index did not close well")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn greet(cli: &Cli, settings: &Settings) {
+    tracing::info!("Pleiad {}, with the API of Orthanc {ORTHANC_VERSION}", env!("CARGO_PKG_VERSION"));
+    let sources: Vec<_> = cli.configuration.iter().map(|p| p.display().to_string()).collect();
+    let sources = if sources.is_empty() { "the defaults".to_owned() } else { sources.join(", ") };
+    tracing::info!("configured by {sources}; relative paths count from {:?}", settings.folder);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    if cli.no_jobs || cli.upgrade {
+        tracing::info!("--no-jobs and --upgrade change nothing: no jobs are kept, and upgrades are always allowed");
+    }
+}
+
+/// The open doors.
+struct Doors {
+    http: Option<web::Server>,
+    dicom: Option<Scp>,
+}
+
+impl Doors {
+    async fn open(engine: Arc<Engine>, config: config::orthanc::Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let dicom = match config.dicom {
+            Some(scp) => Some(open_dicom(engine.clone(), scp).await?),
+            None => None,
+        };
+        let http = match config.http {
+            Some(http) => Some(open_http(engine, http, config.system, shutdown).await?),
+            None => None,
+        };
+        Ok(Self { http, dicom })
+    }
+
+    /// Refuses new work and lets the current end.
+    async fn close(self, grace: Duration) {
+        let http = async {
+            if let Some(http) = self.http {
+                http.stop(grace).await;
+            }
+        };
+        let dicom = async {
+            if let Some(dicom) = self.dicom {
+                dicom.stop(grace).await;
+            }
+        };
+        tokio::join!(http, dicom);
+    }
+}
+
+async fn open_dicom(engine: Arc<Engine>, config: scp::ScpConfig) -> anyhow::Result<Scp> {
+    let (listen, aet) = (config.listen, config.aet.clone());
+    let dicom = Scp::start(engine, config)
+        .await
+        .with_context(|| format!("cannot listen for DICOM on port {} (DicomPort)", listen.port()))?;
+    tracing::info!("DICOM: AET {aet} on {}", dicom.local_addr());
+    Ok(dicom)
+}
+
+async fn open_http(
+    engine: Arc<Engine>,
+    config: web::HttpConfig,
+    system: rest::SystemInfo,
+    shutdown: CancellationToken,
+) -> anyhow::Result<web::Server> {
+    let latencies = Arc::new(web::metrics::Latencies::default());
+    let rest = Rest { engine, system, latencies: latencies.clone(), shutdown, started: Instant::now() };
+    let port = config.port;
+    let http = web::serve(config, rest::router(Arc::new(rest)), latencies)
+        .await
+        .with_context(|| format!("cannot listen for HTTP on port {port} (HttpPort)"))?;
+    for address in &http.addresses {
+        let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
+        tracing::info!("HTTP: http://{host}:{} ({address})", address.port());
+    }
+    Ok(http)
+}
+
+/// The signals that mean "stop".
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let open = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: open(SignalKind::terminate())?, interrupt: open(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

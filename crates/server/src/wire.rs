@@ -1,0 +1,54 @@
+//! Plugs databases, storage areas and scripts into the engine: the only place that knows all of them.
+
+use crate::config::orthanc::Config;
+use anyhow::{Context, bail};
+use engine::{Engine, Parts};
+use index::sqlite::SqliteIndex;
+use model::ports::hooks::NoHooks;
+use model::ports::{Hooks, Index};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The file of the SQLite index, in `IndexDirectory`.
+const INDEX_FILE: &str = "pleiad.sqlite";
+
+/// Opens what is configured.
+///
+/// # Errors
+/// What cannot be opened, with the option that names it.
+pub async fn engine(config: &Config) -> anyhow::Result<Arc<Engine>> {
+    refuse_orthancs_index(&config.index)?;
+    let storage = storage::open(config.storage.clone()).await.context("cannot open the storage area")?;
+    let index = index(config).await.context("cannot open the index")?;
+    let parts = Parts { index, storage, hooks: hooks(config), config: config.engine.clone() };
+    Ok(Arc::new(Engine::new(parts)))
+}
+
+/// Orthanc's SQLite index is a file named `index`. It is never touched: its instances would be lost for Orthanc and for us.
+fn refuse_orthancs_index(folder: &Path) -> anyhow::Result<()> {
+    let file = folder.join("index");
+    if file.exists() {
+        bail!(
+            "{} is an index of Orthanc. This version cannot adopt it; choose another StorageDirectory (and IndexDirectory)",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+/// Opens the SQLite index, and makes it if it does not exist.
+async fn index(config: &Config) -> anyhow::Result<Arc<dyn Index>> {
+    let path = config.index.join(INDEX_FILE);
+    let options = index::sqlite::Options { stable_age: config.stable_age, ..Default::default() };
+    let open = move || {
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("")))
+            .with_context(|| format!("cannot make the folder of {} (IndexDirectory)", path.display()))?;
+        anyhow::Ok(SqliteIndex::open(&path, &options)?)
+    };
+    Ok(Arc::new(tokio::task::spawn_blocking(open).await??))
+}
+
+fn hooks(config: &Config) -> Arc<dyn Hooks> {
+    let _ = config.scripts;
+    Arc::new(NoHooks)
+}
