@@ -1,0 +1,612 @@
+//! How a search becomes one SELECT of internal ids.
+//!
+//! No plan is left to the planner's statistics: the most selective condition is chosen here (the driver), its table comes first
+//! and names its index, the others are joined outwards by key, and conditions that are not the driver cannot use an index.
+//! Columns of values hold `normalize`d text; a case-sensitive condition also compares the value itself, from `tags`.
+
+use dataset::Tag;
+use model::matching::normalize;
+use model::query::{LabelsRule, MetadataConstraint, OrderAs, OrderBy, OrderKey, Rule, TagConstraint};
+use model::{FindRequest, Level, MainTags, MetadataKind, tags};
+
+/// A value that a statement is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Param {
+    Text(String),
+    Int(i64),
+}
+
+/// A statement and its values.
+#[derive(Debug)]
+pub(crate) struct Search {
+    pub(crate) sql: String,
+    pub(crate) params: Vec<Param>,
+}
+
+/// What a search is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Internal ids, in order, of one page.
+    Ids,
+    /// How many there are, without paging.
+    Count,
+}
+
+/// Where databases write the same thing differently.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Dialect {
+    Sqlite,
+}
+
+impl Dialect {
+    fn placeholder(self, number: usize) -> String {
+        match self {
+            Self::Sqlite => format!("?{number}"),
+        }
+    }
+
+    /// The text under `key` of a JSON object.
+    fn json_text(self, column: &str, key: &str) -> String {
+        match self {
+            Self::Sqlite => format!("json_extract({column}, '$.\"{key}\"')"),
+        }
+    }
+
+    /// Rows of one column `value`, from a JSON array.
+    fn elements(self, array: &str) -> String {
+        match self {
+            Self::Sqlite => format!("json_each({array})"),
+        }
+    }
+
+    /// `model::matching::normalize` in the database.
+    fn normalized(self, text: &str) -> String {
+        match self {
+            Self::Sqlite => format!("norm({text})"),
+        }
+    }
+
+    /// A wildcard match, and the pattern as the operator wants it.
+    fn wildcard(self, text: &str, pattern: &str) -> String {
+        match self {
+            Self::Sqlite => format!("{text} GLOB {pattern}"),
+        }
+    }
+
+    fn pattern(self, pattern: &str) -> String {
+        match self {
+            Self::Sqlite => pattern.replace('[', "[[]"),
+        }
+    }
+
+    fn number(self, text: &str, cast: OrderAs) -> String {
+        match (self, cast) {
+            (Self::Sqlite, OrderAs::Integer) => format!("CAST({text} AS INTEGER)"),
+            (Self::Sqlite, OrderAs::Float) => format!("CAST({text} AS REAL)"),
+            (Self::Sqlite, OrderAs::Text) => format!("coalesce({text}, '')"),
+        }
+    }
+
+    /// A column that no index may be used for.
+    fn without_index(self, column: &str) -> String {
+        match self {
+            Self::Sqlite => format!("+{column}"),
+        }
+    }
+
+    fn use_index(self, index: &str) -> String {
+        match self {
+            Self::Sqlite => format!(" INDEXED BY {index}"),
+        }
+    }
+
+    fn join(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CROSS JOIN",
+        }
+    }
+}
+
+fn alias(level: Level) -> &'static str {
+    ["p", "st", "se", "i"][level as usize]
+}
+
+fn table(level: Level) -> &'static str {
+    ["patient", "study", "series", "instance"][level as usize]
+}
+
+/// How many rows a condition is expected to leave; less is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Selectivity {
+    /// An identifier.
+    Identifier,
+    /// One of several identifiers.
+    Identifiers,
+    /// A value, a prefix, a label, a closed range of dates.
+    Some,
+    /// An open range.
+    Many,
+    /// The index is read whole, but nothing else is.
+    Scan,
+}
+
+/// A column with normalised text.
+struct Column {
+    level: Level,
+    tag: Tag,
+    name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Indexed, nearly unique.
+    Identifier,
+    /// Indexed; many values.
+    Value,
+    /// Indexed; few values.
+    Category,
+    /// Not indexed.
+    Plain,
+}
+
+const fn column(level: Level, tag: Tag, name: &'static str, kind: Kind) -> Column {
+    Column { level, tag, name, kind }
+}
+
+const COLUMNS: &[Column] = &[
+    column(Level::Patient, tags::PATIENT_ID, "patient_id", Kind::Identifier),
+    column(Level::Patient, tags::PATIENT_NAME, "name", Kind::Value),
+    column(Level::Patient, tags::PATIENT_BIRTH_DATE, "birth_date", Kind::Plain),
+    column(Level::Patient, tags::PATIENT_SEX, "sex", Kind::Plain),
+    column(Level::Study, tags::STUDY_INSTANCE_UID, "study_uid", Kind::Identifier),
+    column(Level::Study, tags::STUDY_DATE, "study_date", Kind::Value),
+    column(Level::Study, Tag(0x0008, 0x0030), "study_time", Kind::Plain),
+    column(Level::Study, tags::ACCESSION_NUMBER, "accession", Kind::Identifier),
+    column(Level::Study, Tag(0x0020, 0x0010), "study_id", Kind::Plain),
+    column(Level::Study, tags::STUDY_DESCRIPTION, "description", Kind::Value),
+    column(Level::Study, Tag(0x0008, 0x0090), "referring", Kind::Plain),
+    column(Level::Study, Tag(0x0008, 0x0080), "institution", Kind::Plain),
+    column(Level::Study, tags::PATIENT_ID, "patient_id", Kind::Identifier),
+    column(Level::Study, tags::PATIENT_NAME, "name", Kind::Value),
+    column(Level::Study, tags::PATIENT_BIRTH_DATE, "birth_date", Kind::Plain),
+    column(Level::Study, tags::PATIENT_SEX, "sex", Kind::Plain),
+    column(Level::Series, tags::SERIES_INSTANCE_UID, "series_uid", Kind::Identifier),
+    column(Level::Series, tags::MODALITY, "modality", Kind::Category),
+    column(Level::Series, Tag(0x0008, 0x103E), "description", Kind::Plain),
+    column(Level::Series, Tag(0x0018, 0x0015), "body_part", Kind::Plain),
+    column(Level::Instance, tags::SOP_INSTANCE_UID, "sop_uid", Kind::Identifier),
+];
+
+impl Column {
+    /// The column that a search at `level` uses for `tag`. Studies repeat their patient's columns.
+    fn of(level: Level, tag: Tag) -> Option<&'static Column> {
+        let home = MainTags::default().level_of(level, tag)?;
+        let home = if home == Level::Patient && level > Level::Patient { Level::Study } else { home };
+        COLUMNS.iter().find(|c| c.level == home && c.tag == tag)
+    }
+
+    fn expression(&self) -> String {
+        format!("{}.{}", alias(self.level), self.name)
+    }
+
+    fn index(&self) -> Option<String> {
+        (self.kind != Kind::Plain).then(|| format!("{}_{}", table(self.level), self.name))
+    }
+}
+
+/// A rule with texts that are compared as they are.
+enum Test {
+    Equal(String),
+    In(Vec<String>),
+    Like(String),
+    Between(Option<String>, Option<String>),
+}
+
+impl Test {
+    fn new(rule: &Rule, prepare: impl Fn(&str) -> String) -> Self {
+        let prepare = |text: &String| prepare(&text.replace('\0', " "));
+        match rule {
+            Rule::Single(text) => Self::Equal(prepare(text)),
+            Rule::OneOf(list) => Self::In(list.iter().map(prepare).collect()),
+            Rule::Wildcard(pattern) => Self::Like(prepare(pattern)),
+            Rule::Range { from, to } => Self::Between(from.as_ref().map(prepare), to.as_ref().map(prepare)),
+        }
+    }
+
+    fn normalized(rule: &Rule) -> Self {
+        Self::new(rule, normalize)
+    }
+
+    fn exact(rule: &Rule) -> Self {
+        Self::new(rule, |text| text.trim_matches(' ').to_owned())
+    }
+
+    /// What a case-sensitive rule implies for the normalised value; wildcards imply no more than their prefix, because an
+    /// upper-cased character may become two.
+    fn implied(rule: &Rule) -> Option<Self> {
+        match rule {
+            Rule::Single(_) | Rule::OneOf(_) => Some(Self::normalized(rule)),
+            Rule::Wildcard(pattern) => {
+                let prefix = normalize(literal_prefix(pattern));
+                (!prefix.is_empty()).then(|| Self::Between(Some(prefix.clone()), after_prefix(&prefix)))
+            }
+            Rule::Range { .. } => None,
+        }
+    }
+
+    fn selectivity(&self, kind: Kind) -> Option<Selectivity> {
+        use Selectivity as S;
+        Some(match (self, kind) {
+            (_, Kind::Plain) => return None,
+            (Self::Equal(_), Kind::Identifier) => S::Identifier,
+            (Self::In(_), Kind::Identifier) => S::Identifiers,
+            (_, Kind::Category) => S::Many,
+            (Self::Equal(_) | Self::In(_) | Self::Between(Some(_), Some(_)), _) => S::Some,
+            (Self::Like(pattern), _) if !literal_prefix(pattern).is_empty() => S::Some,
+            (Self::Between(..), _) => S::Many,
+            (Self::Like(_), _) => S::Scan,
+        })
+    }
+}
+
+fn literal_prefix(pattern: &str) -> &str {
+    pattern.split(['*', '?']).next().unwrap_or_default()
+}
+
+/// The least text that sorts after every text with this prefix; none if there is none.
+fn after_prefix(prefix: &str) -> Option<String> {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        let next = if last == '\u{D7FF}' { Some('\u{E000}') } else { char::from_u32(last as u32 + 1) };
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text);
+        }
+    }
+    None
+}
+
+/// What the first table is read by.
+struct Driver {
+    level: Level,
+    index: Option<String>,
+    by: DrivenBy,
+}
+
+#[derive(PartialEq, Eq)]
+enum DrivenBy {
+    Nothing,
+    Related(usize),
+    Tag(usize),
+    Label,
+    Order,
+}
+
+/// Builds the statement. `related` holds the internal ids of `request.related_to`.
+pub(crate) fn build(dialect: Dialect, request: &FindRequest, related: &[(Level, i64)], what: What) -> Search {
+    let mut builder = Builder { dialect, request, params: vec![], levels: (request.level, request.level), conditions: vec![] };
+    let driver = builder.choose_driver(related, what);
+    builder.need(driver.level);
+    builder.related(related, &driver);
+    for (at, constraint) in request.tags.iter().enumerate() {
+        builder.tag(constraint, driver.by == DrivenBy::Tag(at));
+    }
+    for constraint in &request.metadata {
+        builder.metadata(constraint);
+    }
+    builder.labels(&driver);
+    let order = if what == What::Ids { builder.order() } else { String::new() };
+    builder.finish(&driver, &order, what)
+}
+
+struct Builder<'r> {
+    dialect: Dialect,
+    request: &'r FindRequest,
+    params: Vec<Param>,
+    /// The highest and lowest table that is joined.
+    levels: (Level, Level),
+    conditions: Vec<String>,
+}
+
+impl Builder<'_> {
+    fn text(&mut self, value: impl Into<String>) -> String {
+        self.params.push(Param::Text(value.into()));
+        self.dialect.placeholder(self.params.len())
+    }
+
+    fn int(&mut self, value: i64) -> String {
+        self.params.push(Param::Int(value));
+        self.dialect.placeholder(self.params.len())
+    }
+
+    fn need(&mut self, level: Level) {
+        self.levels = (self.levels.0.min(level), self.levels.1.max(level));
+    }
+
+    fn choose_driver(&self, related: &[(Level, i64)], what: What) -> Driver {
+        // The lowest of the related resources is the most selective.
+        if let Some((at, (level, _))) = related.iter().enumerate().max_by_key(|(_, (level, _))| *level) {
+            return Driver { level: *level, index: None, by: DrivenBy::Related(at) };
+        }
+        let level = self.request.level;
+        let mut best: Option<(Selectivity, Driver)> = None;
+        let mut offer = |selectivity: Selectivity, driver: Driver| {
+            if best.as_ref().is_none_or(|(s, d)| (selectivity, d.level) < (*s, driver.level)) {
+                best = Some((selectivity, driver));
+            }
+        };
+        for (at, constraint) in self.request.tags.iter().enumerate() {
+            let Some(column) = Column::of(level, constraint.tag) else { continue };
+            let test = match constraint.case_sensitive {
+                true => Test::implied(&constraint.rule),
+                false => Some(Test::normalized(&constraint.rule)),
+            };
+            if let Some(selectivity) = test.and_then(|t| t.selectivity(column.kind)) {
+                offer(selectivity, Driver { level: column.level, index: column.index(), by: DrivenBy::Tag(at) });
+            }
+        }
+        if self.single_label().is_some() {
+            offer(Selectivity::Some, Driver { level, index: None, by: DrivenBy::Label });
+        }
+        let order = (what == What::Ids).then(|| self.order_index()).flatten();
+        match (best, order) {
+            (Some((selectivity, driver)), order) if order.is_none() || selectivity < Selectivity::Many => driver,
+            (_, Some(index)) => Driver { level, index: Some(index), by: DrivenBy::Order },
+            (_, None) => Driver { level, index: None, by: DrivenBy::Nothing },
+        }
+    }
+
+    /// The index that yields the rows in the order asked for.
+    fn order_index(&self) -> Option<String> {
+        let OrderBy { key, cast, .. } = self.request.order.first()?;
+        match key {
+            OrderKey::Tag(tag) if *cast == OrderAs::Text => {
+                Column::of(self.request.level, *tag).filter(|c| c.level == self.request.level).and_then(Column::index)
+            }
+            OrderKey::Metadata(MetadataKind::LAST_UPDATE) if self.request.level == Level::Study => {
+                Some("study_last_update".into())
+            }
+            _ => None,
+        }
+    }
+
+    fn related(&mut self, related: &[(Level, i64)], driver: &Driver) {
+        for (at, (level, row)) in related.iter().enumerate() {
+            self.need(*level);
+            let id = format!("{}.id", alias(*level));
+            let id = if driver.by == DrivenBy::Related(at) { id } else { self.dialect.without_index(&id) };
+            let row = self.int(*row);
+            self.conditions.push(format!("{id} = {row}"));
+        }
+    }
+
+    fn tag(&mut self, constraint: &TagConstraint, drives: bool) {
+        let TagConstraint { tag, rule, case_sensitive } = constraint;
+        if *tag == tags::MODALITIES_IN_STUDY {
+            return self.modalities(rule, *case_sensitive);
+        }
+        if let Some(column) = Column::of(self.request.level, *tag) {
+            self.need(column.level);
+            let name = column.expression();
+            let test = if *case_sensitive { Test::implied(rule) } else { Some(Test::normalized(rule)) };
+            if let Some(test) = test {
+                let condition =
+                    if drives { self.test(&name, &test) } else { self.test(&self.dialect.without_index(&name), &test) };
+                self.conditions.push(condition);
+            }
+            if !case_sensitive {
+                return;
+            }
+        }
+        let value = self.value(*tag);
+        let condition = self.free_test(&value, rule, *case_sensitive);
+        self.conditions.push(condition);
+    }
+
+    /// The value of a tag as it is stored; empty if it is absent.
+    fn value(&mut self, tag: Tag) -> String {
+        let key = format!("{:04x}{:04x}", tag.0, tag.1);
+        let level = self.request.level;
+        // The level of a tag of `ExtraMainDicomTags` is not known here: the nearest that has it counts.
+        let levels = match MainTags::default().level_of(level, tag) {
+            Some(home) => vec![home],
+            None => Level::ALL[..=level as usize].iter().rev().copied().collect(),
+        };
+        let mut sources = vec![];
+        for home in levels {
+            self.need(home);
+            sources.push(self.dialect.json_text(&format!("{}.tags", alias(home)), &key));
+        }
+        format!("coalesce({}, '')", sources.join(", "))
+    }
+
+    fn modalities(&mut self, rule: &Rule, case_sensitive: bool) {
+        self.need(Level::Study);
+        let condition = self.free_test("m.value", rule, case_sensitive);
+        let elements = self.dialect.elements("st.modalities");
+        self.conditions.push(format!("EXISTS (SELECT 1 FROM {elements} m WHERE {condition})"));
+    }
+
+    fn metadata(&mut self, constraint: &MetadataConstraint) {
+        let value = format!("coalesce({}, '')", self.metadata_value(constraint.kind));
+        let condition = self.free_test(&value, &constraint.rule, constraint.case_sensitive);
+        self.conditions.push(condition);
+    }
+
+    fn metadata_value(&self, kind: MetadataKind) -> String {
+        let row = alias(self.request.level);
+        if kind == MetadataKind::LAST_UPDATE && self.request.level < Level::Instance {
+            return format!("strftime('%Y%m%dT%H%M%S', {row}.last_update, 'unixepoch')");
+        }
+        self.dialect.json_text(&format!("{row}.metadata"), &kind.0.to_string())
+    }
+
+    /// A test of a value that has no normalised column.
+    fn free_test(&mut self, value: &str, rule: &Rule, case_sensitive: bool) -> String {
+        if case_sensitive {
+            self.test(&format!("trim({value}, ' ')"), &Test::exact(rule))
+        } else {
+            self.test(&self.dialect.normalized(value), &Test::normalized(rule))
+        }
+    }
+
+    fn test(&mut self, expression: &str, test: &Test) -> String {
+        match test {
+            Test::Equal(text) => {
+                let text = self.text(text);
+                format!("{expression} = {text}")
+            }
+            Test::In(list) => {
+                let list = self.text(serde_json::Value::from(list.as_slice()).to_string());
+                format!("{expression} IN (SELECT value FROM {})", self.dialect.elements(&list))
+            }
+            Test::Like(pattern) => {
+                let prefix = literal_prefix(pattern);
+                let mut parts = vec![];
+                if !prefix.is_empty() {
+                    let from = self.text(prefix);
+                    parts.push(format!("{expression} >= {from}"));
+                    if let Some(end) = after_prefix(prefix) {
+                        let end = self.text(end);
+                        parts.push(format!("{expression} < {end}"));
+                    }
+                }
+                let pattern = self.text(self.dialect.pattern(pattern));
+                let plain = self.dialect.without_index(expression.trim_start_matches('+'));
+                parts.push(self.dialect.wildcard(&plain, &pattern));
+                parts.join(" AND ")
+            }
+            Test::Between(from, to) => {
+                let mut parts = vec![format!("{} <> ''", self.dialect.without_index(expression.trim_start_matches('+')))];
+                if let Some(from) = from {
+                    let from = self.text(from);
+                    parts.push(format!("{expression} >= {from}"));
+                }
+                if let Some(to) = to {
+                    let to = self.text(to);
+                    parts.push(format!("{expression} <= {to}"));
+                }
+                parts.join(" AND ")
+            }
+        }
+    }
+
+    /// The one label that every answer must have.
+    fn single_label(&self) -> Option<&str> {
+        match (self.request.labels_rule, self.request.labels.as_slice()) {
+            (LabelsRule::All, [first, ..]) | (LabelsRule::Any, [first]) => Some(first),
+            _ => None,
+        }
+    }
+
+    fn labels(&mut self, driver: &Driver) {
+        let level = self.request.level;
+        let of_row = format!("l.level = {} AND l.resource = {}.id", level as u8, alias(level));
+        let labels: Vec<String> = self.request.labels.iter().map(|l| crate::text::clean(l).into_owned()).collect();
+        if labels.is_empty() {
+            return;
+        }
+        if driver.by == DrivenBy::Label {
+            let label = self.text(labels[0].as_str());
+            self.conditions.push(format!("dl.label = {label} AND dl.level = {}", level as u8));
+        }
+        if self.request.labels_rule == LabelsRule::All {
+            for label in labels.into_iter().skip(usize::from(driver.by == DrivenBy::Label)) {
+                let label = self.text(label);
+                self.conditions.push(format!("EXISTS (SELECT 1 FROM label l WHERE l.label = {label} AND {of_row})"));
+            }
+            return;
+        }
+        if driver.by == DrivenBy::Label {
+            return;
+        }
+        let list = self.text(serde_json::Value::from(labels).to_string());
+        let not = if self.request.labels_rule == LabelsRule::None { "NOT " } else { "" };
+        let elements = self.dialect.elements(&list);
+        self.conditions
+            .push(format!("{not}EXISTS (SELECT 1 FROM {elements} w CROSS JOIN label l ON l.label = w.value WHERE {of_row})"));
+    }
+
+    fn order(&mut self) -> String {
+        let mut keys = vec![];
+        for OrderBy { key, cast, descending } in &self.request.order {
+            let column = match key {
+                OrderKey::Tag(tag) if *cast == OrderAs::Text => Column::of(self.request.level, *tag),
+                _ => None,
+            };
+            let expression = match (column, key) {
+                (Some(column), _) => {
+                    self.need(column.level);
+                    column.expression()
+                }
+                (None, OrderKey::Tag(tag)) => {
+                    let value = self.value(*tag);
+                    self.dialect.number(&format!("nullif({value}, '')"), *cast)
+                }
+                (None, OrderKey::Metadata(MetadataKind::LAST_UPDATE))
+                    if *cast == OrderAs::Text && self.request.level < Level::Instance =>
+                {
+                    format!("{}.last_update", alias(self.request.level))
+                }
+                (None, OrderKey::Metadata(kind)) => self.dialect.number(&self.metadata_value(*kind), *cast),
+            };
+            keys.push(format!("{expression}{}", if *descending { " DESC" } else { "" }));
+        }
+        keys.push(format!("{}.id", alias(self.request.level)));
+        keys.join(", ")
+    }
+
+    fn finish(mut self, driver: &Driver, order: &str, what: What) -> Search {
+        if self.levels.1 == Level::Instance {
+            // Instances are hidden with their series.
+            self.need(Level::Series);
+        }
+        let id = format!("{}.id", alias(self.request.level));
+        let mut sql = match what {
+            What::Ids => format!("SELECT {id} FROM "),
+            What::Count => "SELECT count(*) FROM ".to_owned(),
+        };
+        sql.push_str(&self.tables(driver));
+        for level in Level::ALL[self.levels.0 as usize..=self.levels.1 as usize].iter().filter(|l| **l < Level::Instance) {
+            self.conditions.push(format!("{}.deleted = 0", alias(*level)));
+        }
+        sql.push_str(" WHERE ");
+        sql.push_str(&self.conditions.join(" AND "));
+        if what == What::Ids {
+            sql.push_str(" ORDER BY ");
+            sql.push_str(order);
+            let limit = match self.request.limit {
+                0 => i64::MAX,
+                limit => i64::try_from(limit).unwrap_or(i64::MAX),
+            };
+            let (limit, offset) = (self.int(limit), self.int(i64::try_from(self.request.since).unwrap_or(i64::MAX)));
+            sql.push_str(&format!(" LIMIT {limit} OFFSET {offset}"));
+        }
+        Search { sql, params: self.params }
+    }
+
+    /// The driver's table, then those below it, then those above it.
+    fn tables(&self, driver: &Driver) -> String {
+        let join = self.dialect.join();
+        let from = driver.level;
+        let mut sql = String::new();
+        if driver.by == DrivenBy::Label {
+            sql = format!("label dl {join} {} {} ON {1}.id = dl.resource", table(from), alias(from));
+        } else {
+            sql.push_str(&format!("{} {}", table(from), alias(from)));
+            if let Some(index) = &driver.index {
+                sql.push_str(&self.dialect.use_index(index));
+            }
+        }
+        for below in Level::ALL[from as usize + 1..].iter().filter(|l| **l <= self.levels.1) {
+            let above = Level::ALL[*below as usize - 1];
+            sql.push_str(&format!(" {join} {} {} ON {1}.{} = {}.id", table(*below), alias(*below), table(above), alias(above)));
+        }
+        for above in Level::ALL[..from as usize].iter().rev().filter(|l| **l >= self.levels.0) {
+            let below = Level::ALL[*above as usize + 1];
+            sql.push_str(&format!(" {join} {} {} ON {1}.id = {}.{}", table(*above), alias(*above), alias(below), table(*above)));
+        }
+        sql
+    }
+}

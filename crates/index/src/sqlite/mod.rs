@@ -1,0 +1,276 @@
+//! The embedded index: one SQLite file in WAL mode, one thread that writes (`writer.rs`), several connections that read
+//! (`readers.rs`). For one process; several need PostgreSQL.
+//!
+//! Every write is a job of the writer, every read one snapshot. The port below only hands arguments on.
+
+mod annotations;
+mod batch;
+mod blobs;
+mod delete;
+mod error;
+mod feed;
+mod find;
+mod load;
+mod open;
+mod readers;
+mod rows;
+mod store;
+mod upkeep;
+mod writer;
+
+pub use open::is_orthanc_index;
+
+use async_trait::async_trait;
+use batch::Clock;
+use model::ports::index::{Annotations, BlobBlock, Deleted, Expect, Feed, Resources, Upkeep};
+use model::{
+    Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
+    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Resource, ResourceStatistics, Result, Stored, Totals,
+};
+use open::Durability;
+use readers::Readers;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use writer::Writer;
+
+/// How to open an index.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long after its last instance a resource is stable (`StableAge`).
+    pub stable_age: Duration,
+    /// Connections that read, at least one.
+    pub readers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { stable_age: Duration::from_secs(60), readers: 4 }
+    }
+}
+
+/// An open index. It is closed by [`Upkeep::close`], or when it is dropped.
+pub struct SqliteIndex {
+    writer: Writer,
+    readers: Readers,
+    reader_count: usize,
+    clock: Arc<Clock>,
+    /// Released when the index is closed.
+    lock: Mutex<Option<File>>,
+    /// The folder of an index that does not outlive the process.
+    folder: Mutex<Option<tempfile::TempDir>>,
+}
+
+/// Opens the index in a file, and creates it if it is not there. Commits are on the disk when they return. The folder must exist.
+///
+/// # Errors
+/// `DatabaseUnavailable` if another process uses it; `Database` if the file is not ours, damaged, or of a later version, and
+/// then it was not touched; `CannotWrite`, `StorageFull`.
+pub fn open(path: &Path, options: Options) -> Result<Arc<SqliteIndex>> {
+    assemble(path, options, Durability::Full, None).map(Arc::new)
+}
+
+/// Opens an empty index in a private folder of the system's temporary folder. It is gone when it is closed.
+///
+/// # Errors
+/// `CannotWrite`, `StorageFull`.
+pub fn open_temporary(options: Options) -> Result<Arc<SqliteIndex>> {
+    let folder = tempfile::Builder::new()
+        .prefix("pleiad-index-")
+        .tempdir()
+        .map_err(|e| Error::new(ErrorKind::CannotWrite, "no temporary folder for the index").caused_by(e))?;
+    let path = folder.path().join("pleiad.sqlite");
+    assemble(&path, options, Durability::None, Some(folder)).map(Arc::new)
+}
+
+fn assemble(path: &Path, options: Options, durability: Durability, folder: Option<tempfile::TempDir>) -> Result<SqliteIndex> {
+    let lock = open::lock(path)?;
+    let connection = open::writer(path, durability)?;
+    let reader_count = options.readers.max(1);
+    let readers = (0..reader_count).map(|_| open::reader(path)).collect::<Result<Vec<_>>>()?;
+    let node = *AttachmentId::random().0.as_bytes();
+    let clock = Arc::new(Clock { node, stable_age_ms: AtomicI64::new(milliseconds(options.stable_age)) });
+    Ok(SqliteIndex {
+        writer: Writer::start(connection, clock.clone())?,
+        readers: Readers::new(readers),
+        reader_count,
+        clock,
+        lock: Mutex::new(Some(lock)),
+        folder: Mutex::new(folder),
+    })
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Resources for SqliteIndex {
+    async fn store_instance(&self, new: NewInstance) -> Result<Stored> {
+        self.writer.run(move |batch| store::store(batch, &new)).await
+    }
+
+    async fn find(&self, request: &FindRequest) -> Result<Vec<Resource>> {
+        let request = request.clone();
+        self.readers.run(move |conn| find::find(conn, &request)).await
+    }
+
+    async fn count(&self, request: &FindRequest) -> Result<u64> {
+        let request = request.clone();
+        self.readers.run(move |conn| find::count(conn, &request)).await
+    }
+
+    async fn lookup_identifier(&self, text: &str) -> Result<Vec<(Level, OrthancId)>> {
+        let text = text.to_owned();
+        self.readers.run(move |conn| find::lookup(conn, &text)).await
+    }
+
+    async fn level_of(&self, id: OrthancId) -> Result<Option<Level>> {
+        self.readers.run(move |conn| find::level_of(conn, id)).await
+    }
+
+    async fn delete(&self, level: Level, id: OrthancId) -> Result<Deleted> {
+        self.writer.run(move |batch| delete::delete(batch, level, id)).await
+    }
+
+    async fn resource_statistics(&self, level: Level, id: OrthancId) -> Result<ResourceStatistics> {
+        self.readers.run(move |conn| load::statistics(conn, level, rows::expect(conn, level, id)?)).await
+    }
+
+    async fn totals(&self) -> Result<Totals> {
+        self.readers.run(load::totals).await
+    }
+}
+
+#[async_trait]
+impl Annotations for SqliteIndex {
+    async fn set_metadata(&self, level: Level, id: OrthancId, kind: MetadataKind, value: &str, expect: Expect) -> Result<i64> {
+        let value = value.to_owned();
+        self.writer.run(move |batch| annotations::set_metadata(batch, (level, id), kind, &value, expect)).await
+    }
+
+    async fn delete_metadata(&self, level: Level, id: OrthancId, kind: MetadataKind, expect: Expect) -> Result<()> {
+        self.writer.run(move |batch| annotations::delete_metadata(batch, (level, id), kind, expect)).await
+    }
+
+    async fn set_attachment(&self, level: Level, id: OrthancId, attachment: Attachment, expect: Expect) -> Result<i64> {
+        self.writer.run(move |batch| annotations::set_attachment(batch, (level, id), &attachment, expect)).await
+    }
+
+    async fn delete_attachment(&self, level: Level, id: OrthancId, content_type: ContentType, expect: Expect) -> Result<()> {
+        self.writer.run(move |batch| annotations::delete_attachment(batch, (level, id), content_type, expect)).await
+    }
+
+    async fn change_labels(&self, level: Level, id: OrthancId, add: &BTreeSet<String>, remove: &BTreeSet<String>) -> Result<()> {
+        let (add, remove) = (add.clone(), remove.clone());
+        self.writer.run(move |batch| annotations::change_labels(batch, (level, id), &add, &remove)).await
+    }
+
+    async fn labels(&self) -> Result<BTreeSet<String>> {
+        self.readers.run(annotations::labels).await
+    }
+
+    async fn set_protected(&self, patient: OrthancId, protected: bool) -> Result<()> {
+        self.writer.run(move |batch| annotations::set_protected(batch, patient, protected)).await
+    }
+}
+
+#[async_trait]
+impl Feed for SqliteIndex {
+    async fn changes(&self, request: &ChangesRequest) -> Result<ChangesPage> {
+        let request = request.clone();
+        self.readers.run(move |conn| feed::changes(conn, &request)).await
+    }
+
+    async fn last_change(&self) -> Result<ChangesPage> {
+        self.readers.run(feed::last_change).await
+    }
+
+    async fn append_change(&self, kind: ChangeType, level: Level, id: OrthancId) -> Result<()> {
+        self.writer.run(move |batch| feed::append_change(batch, kind, level, id)).await
+    }
+
+    async fn clear_changes(&self) -> Result<()> {
+        self.writer.run(feed::clear_changes).await
+    }
+
+    async fn append_export(&self, export: Exported) -> Result<()> {
+        self.writer.run(move |batch| feed::append_export(batch, &export)).await
+    }
+
+    async fn exports(&self, since: i64, limit: u32) -> Result<ExportsPage> {
+        self.readers.run(move |conn| feed::exports(conn, since, limit)).await
+    }
+
+    async fn last_export(&self) -> Result<ExportsPage> {
+        self.readers.run(feed::last_export).await
+    }
+
+    async fn clear_exports(&self) -> Result<()> {
+        self.writer.run(feed::clear_exports).await
+    }
+}
+
+#[async_trait]
+impl Upkeep for SqliteIndex {
+    async fn reserve_blobs(&self, n: usize) -> Result<BlobBlock> {
+        self.writer.run(move |batch| blobs::reserve(batch, n)).await.map(BlobBlock)
+    }
+
+    async fn release_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
+        let blobs = blobs.to_vec();
+        self.writer.run(move |batch| blobs::release(batch, &blobs)).await
+    }
+
+    async fn sweep_intents(&self) -> Result<u64> {
+        self.writer.run(blobs::sweep).await
+    }
+
+    async fn deleted_blobs(&self, limit: usize) -> Result<Vec<AttachmentId>> {
+        self.readers.run(move |conn| blobs::deleted(conn, limit)).await
+    }
+
+    async fn forget_deleted_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
+        let blobs = blobs.to_vec();
+        self.writer.run(move |batch| blobs::forget(batch.conn, &blobs)).await
+    }
+
+    async fn sweep_stability(&self) -> Result<u64> {
+        let mut total = 0;
+        loop {
+            let (swept, more) = self.writer.run(upkeep::sweep_stability).await?;
+            total += swept;
+            if !more {
+                return Ok(total);
+            }
+        }
+    }
+
+    async fn sweep_tombstones(&self) -> Result<bool> {
+        self.writer.run(delete::sweep).await
+    }
+
+    fn set_stable_age(&self, age: Duration) {
+        self.clock.stable_age_ms.store(milliseconds(age), Ordering::Relaxed);
+    }
+
+    async fn setting(&self, key: &str) -> Result<Option<String>> {
+        let key = key.to_owned();
+        self.readers.run(move |conn| upkeep::setting(conn, &key)).await
+    }
+
+    async fn set_setting(&self, key: &str, value: &str) -> Result<()> {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.writer.run(move |batch| upkeep::set_setting(batch, &key, &value)).await
+    }
+
+    async fn close(&self) {
+        self.readers.close(self.reader_count).await;
+        self.writer.close().await;
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}

@@ -1,0 +1,62 @@
+//! Stability and settings.
+
+use super::batch::Batch;
+use super::error::sql;
+use super::rows::table;
+use crate::text::clean;
+use model::{ChangeType, Level, OrthancId, Result};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Resources of one level that one transaction makes stable.
+const DUE: usize = 500;
+
+/// Makes some due resources stable. How many, and whether more are due.
+pub(super) fn sweep_stability(batch: &mut Batch<'_>) -> Result<(u64, bool)> {
+    // Deadlines that neighbours in this batch move must be in the rows.
+    batch.flush()?;
+    let (mut total, mut more) = (0, false);
+    for level in [Level::Series, Level::Study, Level::Patient] {
+        let Some(event) = ChangeType::stable(level) else { continue };
+        let due: Vec<(i64, OrthancId)> = batch
+            .conn
+            .prepare_cached(&due_sql(level))
+            .and_then(|mut s| {
+                s.query_map(params![batch.now_ms, DUE as i64], |r| Ok((r.get(0)?, OrthancId(r.get(1)?))))?.collect()
+            })
+            .map_err(sql)?;
+        more |= due.len() == DUE;
+        for (row, id) in due {
+            batch
+                .conn
+                .prepare_cached(&format!("UPDATE {} SET stable_at = NULL WHERE id = ?1", table(level)))
+                .and_then(|mut s| s.execute([row]))
+                .map_err(sql)?;
+            batch.change(event, level, row, id)?;
+            total += 1;
+        }
+    }
+    Ok((total, more))
+}
+
+/// Resources whose quiet period is over, the longest waiting first.
+pub(super) fn due_sql(level: Level) -> String {
+    let table = table(level);
+    format!("SELECT id, public_id FROM {table} WHERE stable_at IS NOT NULL AND stable_at <= ?1 ORDER BY stable_at LIMIT ?2")
+}
+
+/// Reads a setting.
+pub(super) fn setting(conn: &Connection, key: &str) -> Result<Option<String>> {
+    conn.prepare_cached("SELECT value FROM setting WHERE key = ?1")
+        .and_then(|mut s| s.query_row([clean(key)], |r| r.get(0)).optional())
+        .map_err(sql)
+}
+
+/// Writes a setting.
+pub(super) fn set_setting(batch: &mut Batch<'_>, key: &str, value: &str) -> Result<()> {
+    batch
+        .conn
+        .prepare_cached("INSERT INTO setting (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+        .and_then(|mut s| s.execute(params![clean(key), clean(value)]))
+        .map_err(sql)?;
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! The conformance suite of the port [`model::ports::Index`]: a database is done when it passes. Each case is written once and
+//! runs on a fresh index of every kind; afterwards all counters must equal a recount.
+
+mod fixture;
+mod store;
+
+/// Runs each case on every index.
+#[macro_export]
+macro_rules! for_each_index {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let mut db = $crate::fixture::sqlite();
+                    super::$case(&mut db).await;
+                    $crate::fixture::assert_consistent(&*db).await;
+                }
+            )*
+        }
+    };
+}
