@@ -26,13 +26,21 @@ pub enum WriteError {
     Deflate,
 }
 
-/// Writes a file: preamble, file meta information, data set in the object's transfer syntax.
+/// Writes a file: preamble, file meta information, data set in the object's transfer syntax. Elements of the groups 0000 and
+/// 0002 in the data set itself are left out: where they would be written, they would be meta information (PS3.10 7.1).
 ///
 /// # Errors
 /// `TooLong` if a value, item or sequence does not fit a 32-bit length.
 pub fn write_object(object: &Object) -> Result<Vec<u8>, WriteError> {
     let mut out = write_meta(object)?;
-    write_dataset(&object.dataset, &object.transfer_syntax, &mut out)?;
+    let strays: Vec<Tag> = object.dataset.iter().map(|e| e.tag).filter(|tag| matches!(tag.0, 0x0000 | 0x0002)).collect();
+    if strays.is_empty() {
+        write_dataset(&object.dataset, &object.transfer_syntax, &mut out)?;
+    } else {
+        let mut dataset = object.dataset.clone();
+        strays.into_iter().for_each(|tag| drop(dataset.remove(tag)));
+        write_dataset(&dataset, &object.transfer_syntax, &mut out)?;
+    }
     Ok(out)
 }
 

@@ -49,19 +49,17 @@ impl Encoding {
         [Self::EXPLICIT, Self::BIG_ENDIAN, Self::IMPLICIT].into_iter().find(|e| e.plausible(bytes, dictionary))
     }
 
+    /// Whether the first element is one of the standard's, or a group length, with a VR or a length that can be.
     fn plausible(self, bytes: &[u8], dictionary: &Dictionary) -> bool {
         let Some(first) = bytes.first_chunk::<8>() else { return false };
         let tag = self.tag(first);
-        let sane_group = (0x0002..=0xFFFC).contains(&tag.0) && tag.0 != 0x0003;
+        let group_length = tag.1 == 0 && (0x0002..=0x0010).contains(&tag.0);
+        let standard = tag.0 >= 0x0002 && tag.0.is_multiple_of(2) && tag.1 != 0 && dictionary.is_known(tag);
         if self.explicit {
-            let known = || tag.0 % 2 == 1 || tag.1 == 0 || dictionary.is_known(tag);
-            return sane_group && VR::from_binary([first[4], first[5]]).is_some() && known();
+            return (group_length || standard) && VR::from_binary([first[4], first[5]]).is_some();
         }
         let length = self.u32([first[4], first[5], first[6], first[7]]);
-        let group_length = tag.1 == 0 && length == 4 && (0x0002..=0x0010).contains(&tag.0);
-        // Without letters, only tags of the standard are a sign.
-        let standard = sane_group && tag.0.is_multiple_of(2) && tag.1 != 0 && dictionary.is_known(tag);
-        group_length || standard && (length == u32::MAX || length < PLAUSIBLE_LENGTH)
+        (group_length && length == 4) || (standard && (length == u32::MAX || length < PLAUSIBLE_LENGTH))
     }
 
     pub(super) fn tag(self, bytes: &[u8; 8]) -> Tag {
