@@ -7,6 +7,8 @@ use crate::charset::CharacterSet;
 use crate::text;
 
 const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
+/// Longer ones (64 characters are allowed) are no private creators. It is looked at for each private element.
+const MAX_CREATOR_BYTES: usize = 512;
 
 /// Elements by tag, each tag once, in ascending order.
 ///
@@ -104,6 +106,9 @@ impl DataSet {
             return None;
         }
         let creator = self.get(Tag(tag.0, block))?;
+        if matches!(&creator.value, Value::Bytes(raw) if raw.len() > MAX_CREATOR_BYTES) {
+            return None;
+        }
         text::string(self, creator).map(|t| t.trim_matches(' ').to_owned()).filter(|t| !t.is_empty())
     }
 

@@ -82,6 +82,8 @@ struct Parser<'a> {
     scope: Scope,
     levels: Vec<Level>,
     elements: usize,
+    /// Up to here, zeros are known not to be padding at the end.
+    not_padding_until: usize,
 }
 
 enum Flow {
@@ -94,7 +96,7 @@ pub(super) fn read(input: &Input<'_>, start: usize) -> Result<Parsed, ReadError>
     let mut data = DataSet::with_charset(input.options.default_charset);
     data.reserve(USUAL_ELEMENTS.min(input.source.len() / 8));
     let scope = Scope { data, end: None, encoding: input.encoding, signed: false };
-    let mut parser = Parser { input, at: start, scope, levels: Vec::new(), elements: 0 };
+    let mut parser = Parser { input, at: start, scope, levels: Vec::new(), elements: 0, not_padding_until: 0 };
     loop {
         if let Flow::Done(pixel) = parser.step()? {
             let mut dataset = parser.scope.data;
@@ -108,7 +110,7 @@ pub(super) fn read(input: &Input<'_>, start: usize) -> Result<Parsed, ReadError>
 pub(super) fn read_items(input: &Input<'_>, tag: Tag) -> Result<Vec<DataSet>, ReadError> {
     let data = DataSet::with_charset(input.options.default_charset);
     let scope = Scope { data, end: None, encoding: input.encoding, signed: false };
-    let mut parser = Parser { input, at: 0, scope, levels: Vec::new(), elements: 0 };
+    let mut parser = Parser { input, at: 0, scope, levels: Vec::new(), elements: 0, not_padding_until: 0 };
     let length = u32::try_from(input.source.len()).ok();
     parser.open_sequence(Head { tag, vr: VR::UN, offset: 0, value_offset: 0, length }, length)?;
     while !parser.levels.is_empty() {
@@ -125,8 +127,8 @@ impl Parser<'_> {
         match self.levels.last() {
             Some(level) if !level.in_item => self.next_item()?,
             Some(level) if self.scope.end.is_some_and(|end| self.at >= end) || self.cut_off(level) => self.close_item(),
-            None if self.at_end()? => return Ok(Flow::Done(None)),
-            _ => return self.next_element(),
+            Some(_) => return self.next_element(),
+            None => return if self.at_end()? { Ok(Flow::Done(None)) } else { self.next_element() },
         }
         Ok(Flow::Next)
     }
@@ -138,15 +140,23 @@ impl Parser<'_> {
     }
 
     /// Whether the top-level data set is over: nothing or only zero padding is left.
-    fn at_end(&self) -> Result<bool, ReadError> {
-        let rest = self.input.source.get(self.at..).unwrap_or_default();
-        if rest.len() >= 8 && rest[..4] != [0; 4] {
+    fn at_end(&mut self) -> Result<bool, ReadError> {
+        let source = self.input.source;
+        let rest = source.get(self.at..).unwrap_or_default();
+        if rest.len() >= 8 && (rest[..4] != [0; 4] || self.at <= self.not_padding_until) {
             return Ok(false);
         }
         if !self.input.whole {
-            return if rest.len() < 8 { Err(ReadError::Incomplete(self.input.source.len())) } else { Ok(false) };
+            return if rest.len() < 8 { Err(ReadError::Incomplete(source.len())) } else { Ok(false) };
         }
-        Ok(rest.iter().all(|b| *b == 0))
+        match rest.iter().position(|b| *b != 0) {
+            None => Ok(true),
+            // Remembered, so that many elements of zeros are not looked through again and again.
+            Some(i) => {
+                self.not_padding_until = self.at + i;
+                Ok(false)
+            }
+        }
     }
 
     fn next_element(&mut self) -> Result<Flow, ReadError> {

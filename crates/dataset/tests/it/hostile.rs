@@ -191,3 +191,21 @@ fn items_where_none_belong_are_errors() {
         assert!(matches!(read(bytes), Err(ReadError::Malformed { .. })));
     }
 }
+
+/// Not a matter of speed: without care, each of the elements costs a look at all that follows, and this takes hours.
+#[test]
+fn very_many_elements_of_zeros_end_with_the_error_of_the_last() {
+    let mut bytes = file(EXPLICIT, &vec![0; 16 << 20]);
+    bytes.push(1);
+    let offset = bytes.len() as u64 - 1;
+    assert_eq!(read(bytes).err(), Some(ReadError::Truncated { tag: Tag(1, 0), offset }));
+}
+
+#[test]
+fn a_private_creator_of_many_megabytes_is_none() {
+    let long_creator = implicit((0x0009, 0x0010), 8 << 20, &vec![b'A'; 8 << 20]);
+    let many: Vec<u8> = (0..200_000u32).flat_map(|_| implicit((0x0009, 0x1001), 0, &[])).collect();
+    let parts = [implicit((0x0008, 0x0060), 2, b"CT"), long_creator, many];
+    let data = data_of(file(IMPLICIT, &parts.concat()));
+    assert_eq!(data.private_creator_of(Tag(0x0009, 0x1001)), None);
+}

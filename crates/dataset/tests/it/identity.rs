@@ -119,3 +119,14 @@ fn sequences_that_no_dictionary_knows_stay_sequences_in_implicit_encoding() {
     let read = read_object(write_object(&object).expect("it fits").into(), &ReadOptions::default()).expect("it is DICOM");
     assert_eq!(elements(&read.dataset), elements(&object.dataset));
 }
+
+#[test]
+fn meta_information_in_the_data_set_is_not_written_there() {
+    let mut dataset = DataSet::new();
+    dataset.put(Element::bytes(Tag(0x0002, 0x0010), VR::UI, &b"1.2\0"[..]));
+    dataset.put(Element::bytes(Tag(0x0008, 0x0060), VR::CS, &b"CT"[..]));
+    let object = Object { meta: DataSet::new(), transfer_syntax: TransferSyntax::new(EXPLICIT), dataset };
+    let read = read_object(write_object(&object).expect("it fits").into(), &ReadOptions::default()).expect("it is DICOM");
+    assert_eq!(read.meta.text(Tag(2, 0x10)).as_deref(), Some(EXPLICIT));
+    assert_eq!(read.dataset.iter().map(|e| e.tag).collect::<Vec<_>>(), [Tag(0x0008, 0x0060)]);
+}
