@@ -26,7 +26,7 @@ test: compiler test-tools
 	$(CARGO) fmt --all --check
 	$(CARGO) test --locked --workspace
 	$(CARGO) build --locked -p server
-	@if [ -e tests/oracle/compare.py ]; then set -x; $(PYTHON) tests/oracle/compare.py; fi
+	$(PYTHON) tests/oracle/compare.py
 	PLEIAD=$(abspath $(TARGET)/debug/pleiad) $(PYTHON) -m pytest -q tests/e2e
 
 bench: compiler test-tools

@@ -100,6 +100,7 @@ def test_zip_and_gzip_bombs(node):
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, 'w', zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         with archive.open('bomb', 'w', force_zip64=True) as entry:
+            entry.write(raw_file(tail=struct.pack('<HH2sHI', 0x7fe0, 0x10, b'OB', 0, 512 * MIB)))
             for _ in range(512):
                 entry.write(b'\0' * MIB)
     answer = server.post('/instances', bomb.getvalue())
