@@ -135,7 +135,8 @@ async fn form(rest: &Rest, ctx: &Ctx, content_type: &str, body: Pieces) -> Resul
         let (_, result) = tokio::join!(feed, one(rest, ctx, from_channel(rx), &mut stored));
         match result {
             Err(error) if error.kind() == ErrorKind::BadDicom => refused = Some(error),
-            other => drop(other?),
+            Err(error) => return Err(error),
+            Ok(_) => {}
         }
     }
     match refused {
