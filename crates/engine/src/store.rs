@@ -306,7 +306,9 @@ impl Ingest {
         put(M::REMOTE_IP, &origin.remote_ip);
         put(M::CALLED_AET, &origin.called_aet);
         if let Some(pixel) = &header.pixel {
-            put(M::PIXEL_DATA_OFFSET, &pixel.offset.map(|o| o.to_string()).unwrap_or_default());
+            // Orthanc: files without meta header have none.
+            let known = pixel.offset.filter(|_| !header.meta.is_empty());
+            put(M::PIXEL_DATA_OFFSET, &known.map(|o| o.to_string()).unwrap_or_default());
             if is_unusual(header, pixel) {
                 put(M::PIXEL_DATA_VR, pixel.vr.to_string());
             }

@@ -29,11 +29,10 @@ const NAMES: &[(u16, &str)] = &[
     (11, "RemoteIP"),
     (12, "CalledAET"),
     (13, "HttpUsername"),
-    (14, "HttpHost"),
-    (15, "PixelDataOffset"),
-    (16, "MainDicomTagsSignature"),
-    (17, "MainDicomSequences"),
-    (18, "PixelDataVR"),
+    (14, "PixelDataOffset"),
+    (15, "MainDicomTagsSignature"),
+    (16, "MainDicomSequences"),
+    (17, "PixelDataVR"),
 ];
 
 impl MetadataKind {
@@ -48,12 +47,11 @@ impl MetadataKind {
     pub const REMOTE_IP: Self = Self(11);
     pub const CALLED_AET: Self = Self(12);
     pub const HTTP_USERNAME: Self = Self(13);
-    pub const HTTP_HOST: Self = Self(14);
-    pub const PIXEL_DATA_OFFSET: Self = Self(15);
-    pub const MAIN_DICOM_TAGS_SIGNATURE: Self = Self(16);
+    pub const PIXEL_DATA_OFFSET: Self = Self(14);
+    pub const MAIN_DICOM_TAGS_SIGNATURE: Self = Self(15);
     /// Sequences among the main DICOM tags, as Orthanc's full JSON.
-    pub const MAIN_DICOM_SEQUENCES: Self = Self(17);
-    pub const PIXEL_DATA_VR: Self = Self(18);
+    pub const MAIN_DICOM_SEQUENCES: Self = Self(16);
+    pub const PIXEL_DATA_VR: Self = Self(17);
 
     /// User metadata may be set and deleted by clients; the others belong to the server.
     pub fn is_user(self) -> bool {

@@ -33,7 +33,10 @@ async fn get_file(
     match wanted(&headers)? {
         Wanted::Dicom => {}
         Wanted::Json => {
-            let stored = read::dataset(&rest.engine, &ctx, target.id, Extent::WithoutPixels).await?;
+            let mut stored = read::dataset(&rest.engine, &ctx, target.id, Extent::WithoutPixels).await?;
+            if let (Some((tag, vr)), false) = (stored.pixel, stored.transfer_syntax.is_encapsulated()) {
+                stored.dataset.put(dataset::Element::bytes(tag, vr, bytes::Bytes::new()));
+            }
             let body = web::json::pretty(&dicom_json(&stored.dataset, &Default::default()));
             return Ok(([(header::CONTENT_TYPE, "application/dicom+json")], body).into_response());
         }

@@ -57,14 +57,11 @@ const PATHS: &[&str] = &[
 
 /// Last parts of paths below each level.
 const BELOW: &[&str] = &["archive", "media", "anonymize", "modify", "module", "reconstruct"];
-/// The same, for all levels but instances.
-const BELOW_GROUPS: &[&str] = &["shared-tags", "instances-tags"];
 
 pub fn routes() -> Router<Arc<Rest>> {
     let mut router = PATHS.iter().fold(Router::new(), |router, path| router.route(path, any(not_yet)));
     for folder in ["patients", "studies", "series", "instances"] {
-        let groups: &[&str] = if folder == "instances" { &[] } else { BELOW_GROUPS };
-        for name in BELOW.iter().chain(groups) {
+        for name in BELOW {
             router = router.route(&format!("/{folder}/{{id}}/{name}"), any(not_yet));
         }
     }

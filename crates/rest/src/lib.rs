@@ -8,6 +8,7 @@ mod changes;
 mod fields;
 mod files;
 mod find;
+mod groups;
 mod instances;
 mod later;
 mod metadata;
@@ -36,6 +37,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(instances::routes())
         .merge(files::routes())
         .merge(tags::routes())
+        .merge(groups::routes())
         .merge(metadata::routes())
         .merge(attachments::routes())
         .merge(changes::routes())

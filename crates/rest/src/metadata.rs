@@ -64,6 +64,29 @@ pub fn revision(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<
     text.split('-').next().unwrap_or_default().parse().map(Some).map_err(|_| bad())
 }
 
+/// Refuses an `If-Match` whose revision is right but whose MD5 is another's.
+///
+/// # Errors
+/// `Revision`.
+pub fn check_match(headers: &HeaderMap, current: Option<HeaderValue>) -> Result<()> {
+    let Some(given) = headers.get(header::IF_MATCH).and_then(|v| v.to_str().ok()) else { return Ok(()) };
+    match current.as_ref().and_then(|c| c.to_str().ok()) {
+        Some(current) if given.trim().trim_matches('"') != current.trim_matches('"') => {
+            Err(Error::new(ErrorKind::Revision, format!("the current version is {current}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The ETag that a metadata has now, if it is set and revisions count.
+async fn current(rest: &Rest, ctx: &engine::Ctx, target: Target, kind: model::MetadataKind) -> Result<Option<HeaderValue>> {
+    if !rest.engine.config.check_revisions {
+        return Ok(None);
+    }
+    let found = find::one(&rest.engine, ctx, target.level, target.id, METADATA, vec![]).await?;
+    Ok(found.resource.metadata.get(&kind).map(value_etag))
+}
+
 /// `GET …/metadata/{name}`: the value as text, its revision as `ETag`.
 async fn get_one(
     State(rest): State<Arc<Rest>>,
@@ -98,6 +121,9 @@ async fn put_one(
     let bytes = web::body::read(body, web::json::MAX_JSON_BYTES).await?;
     let value = String::from_utf8(bytes.to_vec()).map_err(|_| Error::new(ErrorKind::BadRequest, "metadata must be UTF-8"))?;
     let if_match = revision(&headers, header::IF_MATCH)?;
+    if kind.is_user() {
+        check_match(&headers, current(&rest, &ctx, target, kind).await?)?;
+    }
     let new = annotations::set_metadata(&rest.engine, &ctx, (target.level, target.id), kind, &value, if_match).await?;
     Ok(([(header::ETAG, value_etag(&MetadataValue { value, revision: new }))], "").into_response())
 }
@@ -112,6 +138,9 @@ async fn delete_one(
 ) -> HttpResult<StatusCode> {
     let kind = rest.engine.config.metadata_names.parse(&name)?;
     let if_match = revision(&headers, header::IF_MATCH)?;
+    if kind.is_user() {
+        check_match(&headers, current(&rest, &ctx, target, kind).await?)?;
+    }
     annotations::delete_metadata(&rest.engine, &ctx, (target.level, target.id), kind, if_match).await?;
     Ok(StatusCode::OK)
 }

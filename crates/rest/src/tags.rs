@@ -31,14 +31,14 @@ pub fn routes() -> Router<Arc<Rest>> {
         .route("/instances/{id}/content/{*path}", get(get_content))
 }
 
-fn options(rest: &Rest, params: &Params) -> Result<JsonOptions> {
+pub(crate) fn options(rest: &Rest, params: &Params) -> Result<JsonOptions> {
     let names = params.get("ignore-length").unwrap_or_default();
     let ignore_length = names.split([',', ';']).filter(|n| !n.is_empty()).map(|n| fields::tag(rest, n)).collect::<Result<_>>()?;
     Ok(JsonOptions { max_string_length: MAX_VALUE_BYTES, ignore_length, ..JsonOptions::default() })
 }
 
 /// `?short` or `?simplify`, else everything about each tag.
-fn wanted(params: &Params) -> Result<Format> {
+pub(crate) fn wanted(params: &Params) -> Result<Format> {
     Ok(match format(params)? {
         Format::Short => Format::Short,
         _ if params.flag("simplify")? => Format::Simplified,

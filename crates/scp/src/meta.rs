@@ -7,8 +7,6 @@ pub(crate) struct FileMeta<'a> {
     pub sop_class: &'a str,
     pub sop_instance: &'a str,
     pub transfer_syntax: &'a str,
-    /// AE title of the sender.
-    pub source_aet: &'a str,
 }
 
 /// Longest value that is written; the network allows UIDs of 64 and AE titles of 16 characters.
@@ -23,10 +21,9 @@ impl FileMeta<'_> {
         element(&mut group, 0x0003, b"UI", self.sop_instance, 0);
         element(&mut group, 0x0010, b"UI", self.transfer_syntax, 0);
         element(&mut group, 0x0012, b"UI", dimse::IMPLEMENTATION_CLASS_UID, 0);
-        element(&mut group, 0x0013, b"SH", dimse::IMPLEMENTATION_VERSION_NAME, b' ');
-        if !self.source_aet.is_empty() {
-            element(&mut group, 0x0016, b"AE", self.source_aet, b' ');
-        }
+        // Clients know Orthanc's length of this group: our longer UID leaves no room for a version name (type 3), and the sender
+        // stands in the metadata `RemoteAET`, not in (0002,0016).
+        element(&mut group, 0x0013, b"SH", "", b' ');
         let mut file = BytesMut::with_capacity(144 + group.len());
         file.put_bytes(0, 128);
         file.put_slice(b"DICM\x02\x00\x00\x00UL\x04\x00");
@@ -53,8 +50,7 @@ mod tests {
 
     #[test]
     fn the_dataset_room_reads_it() {
-        let meta =
-            FileMeta { sop_class: "1.2.3", sop_instance: "1.2.34", transfer_syntax: "1.2.840.10008.1.2", source_aet: "SCU" };
+        let meta = FileMeta { sop_class: "1.2.3", sop_instance: "1.2.34", transfer_syntax: "1.2.840.10008.1.2" };
         let options = dataset::ReadOptions::default();
         let header = dataset::read_header(meta.encode(), dataset::Completeness::Whole, &options).unwrap();
         assert_eq!(header.transfer_syntax.uid(), "1.2.840.10008.1.2");
@@ -62,7 +58,7 @@ mod tests {
         assert_eq!(text(0x0002).as_deref(), Some("1.2.3"));
         assert_eq!(text(0x0003).as_deref(), Some("1.2.34"));
         assert_eq!(text(0x0012).as_deref(), Some(dimse::IMPLEMENTATION_CLASS_UID));
-        assert_eq!(text(0x0013).as_deref(), Some("PLEIAD_0"));
-        assert_eq!(text(0x0016).as_deref(), Some("SCU"));
+        assert_eq!(text(0x0013).as_deref(), Some(""));
+        assert_eq!(text(0x0016), None);
     }
 }

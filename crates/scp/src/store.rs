@@ -79,12 +79,7 @@ fn check(
     if !policy::allows(door.config, door.eng, door.caller(), Service::Store) {
         return Err((Status::NOT_AUTHORIZED, "C-STORE is not allowed for this AE title"));
     }
-    let meta = FileMeta {
-        sop_class: &request.sop_class,
-        sop_instance,
-        transfer_syntax: &context.transfer_syntax,
-        source_aet: &door.peer.calling_aet,
-    };
+    let meta = FileMeta { sop_class: &request.sop_class, sop_instance, transfer_syntax: &context.transfer_syntax };
     Ok(meta.encode())
 }
 

@@ -69,7 +69,6 @@ pub async fn describe(State(enabled): State<bool>, request: Request, next: Next)
     let status = response.status();
     let error = match response.extensions_mut().remove::<Arc<Error>>() {
         Some(error) => error,
-        None if status == StatusCode::METHOD_NOT_ALLOWED => Arc::new(ErrorKind::MethodNotAllowed.into()),
         None => return response,
     };
     if !enabled {

@@ -183,7 +183,8 @@ async fn log(State(latencies): State<Arc<Latencies>>, request: Request, next: Ne
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let remote = request.extensions().get::<Remote>().map(|r| r.0.ip().to_canonical().to_string());
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, http::HeaderValue::from_static("nosniff"));
     let took = start.elapsed();
     latencies.record(took);
     let status = response.status().as_u16();
