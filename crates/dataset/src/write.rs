@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
@@ -52,18 +53,24 @@ pub fn write_object(object: &Object) -> Result<Vec<u8>, WriteError> {
 pub fn write_meta(object: &Object) -> Result<Vec<u8>, WriteError> {
     let mut meta = object.meta.clone();
     meta.remove(Tag(2, 0));
-    let mut add = |element: u16, vr, value: &[u8]| {
+    let mut add = |element: u16, vr, value: Bytes| {
         if meta.get(Tag(2, element)).is_none() && !value.is_empty() {
-            meta.put(Element::bytes(Tag(2, element), vr, value.to_vec()));
+            meta.put(Element::bytes(Tag(2, element), vr, value));
         }
     };
-    let uid_of = |tag| object.dataset.text(tag).unwrap_or_default();
-    add(0x0001, VR::OB, &[0, 1]);
-    add(0x0002, VR::UI, uid_of(Tag(0x0008, 0x0016)).as_bytes());
-    add(0x0003, VR::UI, uid_of(Tag(0x0008, 0x0018)).as_bytes());
-    add(0x0012, VR::UI, IMPLEMENTATION_CLASS_UID.as_bytes());
-    add(0x0013, VR::SH, IMPLEMENTATION_VERSION.as_bytes());
-    meta.put(Element::bytes(Tag(2, 0x0010), VR::UI, object.transfer_syntax.uid().as_bytes().to_vec()));
+    let of_data_set = |tag| match object.dataset.get(tag).map(|e| &e.value) {
+        Some(Value::Bytes(raw)) => raw.clone(),
+        _ => Bytes::new(),
+    };
+    add(0x0001, VR::OB, Bytes::from_static(&[0, 1]));
+    add(0x0002, VR::UI, of_data_set(Tag(0x0008, 0x0016)));
+    add(0x0003, VR::UI, of_data_set(Tag(0x0008, 0x0018)));
+    add(0x0012, VR::UI, Bytes::from_static(IMPLEMENTATION_CLASS_UID.as_bytes()));
+    add(0x0013, VR::SH, Bytes::from_static(IMPLEMENTATION_VERSION.as_bytes()));
+    let uid = object.transfer_syntax.uid();
+    if meta.text(Tag(2, 0x0010)).is_none_or(|there| TransferSyntax::new(&there).uid() != uid) {
+        meta.put(Element::bytes(Tag(2, 0x0010), VR::UI, uid.as_bytes().to_vec()));
+    }
     let mut group = Vec::with_capacity(256);
     write_dataset(&meta, &TransferSyntax::EXPLICIT_LITTLE_ENDIAN, &mut group)?;
     let length = u32::try_from(group.len()).map_err(|_| WriteError::TooLong(Tag(2, 0)))?;
@@ -158,7 +165,7 @@ impl<'o> Writer<'o> {
         }
     }
 
-    fn value(&mut self, element: &Element, raw: &bytes::Bytes) -> Result<(), WriteError> {
+    fn value(&mut self, element: &Element, raw: &Bytes) -> Result<(), WriteError> {
         let padded = raw.len() + raw.len() % 2;
         let length = u32::try_from(padded).ok().filter(|l| *l != u32::MAX).ok_or(WriteError::TooLong(element.tag))?;
         // What a short header cannot hold goes as UN (PS3.5 6.2.2, note 5).
@@ -177,7 +184,7 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
-    fn fragments(&mut self, element: &Element, fragments: &[bytes::Bytes]) -> Result<(), WriteError> {
+    fn fragments(&mut self, element: &Element, fragments: &[Bytes]) -> Result<(), WriteError> {
         self.header(element.tag, element.vr, u32::MAX);
         for fragment in fragments {
             let padded = fragment.len() + fragment.len() % 2;

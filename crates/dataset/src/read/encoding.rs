@@ -34,12 +34,14 @@ impl Encoding {
         }
     }
 
-    /// The encoding of data with a label, which may be wrong: the first element decides.
+    /// The encoding of data with a label, which may be wrong: the first element decides whether there are VRs. The byte
+    /// order is believed.
     pub(super) fn detect(bytes: &[u8], labelled: Self, dictionary: &Dictionary) -> Self {
-        if labelled.explicit && labelled.plausible(bytes, dictionary) {
+        if labelled.big_endian {
             return labelled;
         }
-        Self::guess(bytes, dictionary).unwrap_or(labelled)
+        let seen = [Self::EXPLICIT, Self::IMPLICIT].into_iter().find(|e| e.plausible(bytes, dictionary));
+        seen.unwrap_or(labelled)
     }
 
     /// The encoding of data without a label; `None` if the first element is no plausible one.

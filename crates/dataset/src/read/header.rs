@@ -6,6 +6,14 @@ use super::parser::{self, Input, Parsed, Stop};
 use super::{Completeness, Header, PixelElement, ReadError, ReadOptions, inflate, meta};
 
 pub(super) fn read(head: Bytes, completeness: Completeness, options: &ReadOptions) -> Result<Header, ReadError> {
+    let length = head.len();
+    let read = from_start(head, completeness, options);
+    // What little there is may be a preamble: only a complete header, of a bare data set, is believed.
+    let unclear = completeness == Completeness::Prefix && length < meta::CLEAR_BYTES;
+    read.map_err(|error| if unclear { ReadError::Incomplete(length) } else { error })
+}
+
+fn from_start(head: Bytes, completeness: Completeness, options: &ReadOptions) -> Result<Header, ReadError> {
     let file = meta::read(&head, completeness, options)?;
     let whole = completeness == Completeness::Whole;
     let parsed = if file.transfer_syntax.is_deflated() {

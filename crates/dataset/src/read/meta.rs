@@ -11,6 +11,8 @@ use crate::syntax::TransferSyntax;
 
 const PREAMBLE_BYTES: usize = 128;
 const MAGIC: &[u8] = b"DICM";
+/// From so many bytes on it is clear whether there is a preamble.
+pub(super) const CLEAR_BYTES: usize = PREAMBLE_BYTES + MAGIC.len();
 const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
 
 /// A file up to where its data set begins.
@@ -24,9 +26,6 @@ pub(super) struct File {
 
 pub(super) fn read(bytes: &Bytes, completeness: Completeness, options: &ReadOptions) -> Result<File, ReadError> {
     let prefix = completeness == Completeness::Prefix;
-    if prefix && bytes.len() < PREAMBLE_BYTES + MAGIC.len() {
-        return Err(ReadError::Incomplete(bytes.len()));
-    }
     let meta_offset = match bytes.get(PREAMBLE_BYTES..PREAMBLE_BYTES + MAGIC.len()) {
         Some(MAGIC) => Some(PREAMBLE_BYTES + MAGIC.len()),
         _ if bytes.starts_with(MAGIC) => Some(MAGIC.len()),

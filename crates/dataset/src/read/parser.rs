@@ -139,10 +139,14 @@ impl Parser<'_> {
         self.at >= end && self.input.whole && level.end.is_some_and(|e| e <= end) && self.scope.end.is_some()
     }
 
-    /// Whether the top-level data set is over: nothing or only zero padding is left.
+    /// Whether the top-level data set is over: nothing or only zero padding is left, or the group ends.
     fn at_end(&mut self) -> Result<bool, ReadError> {
         let source = self.input.source;
         let rest = source.get(self.at..).unwrap_or_default();
+        // What follows group 0002 may be laid out differently: only its group is looked at.
+        if self.input.stop == Stop::AfterGroupTwo && rest.len() >= 2 && rest[..2] != [2, 0] {
+            return Ok(true);
+        }
         if rest.len() >= 8 && (rest[..4] != [0; 4] || self.at <= self.not_padding_until) {
             return Ok(false);
         }
@@ -160,17 +164,14 @@ impl Parser<'_> {
     }
 
     fn next_element(&mut self) -> Result<Flow, ReadError> {
+        let top = self.levels.is_empty();
         let head = self.head()?;
         if head.tag.0 == 0xFFFE {
             self.delimiter(head)?;
             return Ok(Flow::Next);
         }
-        if self.levels.is_empty() {
-            match self.input.stop {
-                Stop::AtPixelData if is_pixel_data(head.tag) => return Ok(Flow::Done(Some(head))),
-                Stop::AfterGroupTwo if head.tag.0 != 2 => return Ok(Flow::Done(None)),
-                _ => {}
-            }
+        if top && self.input.stop == Stop::AtPixelData && is_pixel_data(head.tag) {
+            return Ok(Flow::Done(Some(head)));
         }
         self.count()?;
         match head.length {
@@ -385,13 +386,20 @@ impl Parser<'_> {
             Some(vr) if !number::has_long_header(vr) => Ok(head(vr, 8, short_length)),
             Some(vr) => long.map(|length| head(vr, 12, length)).ok_or_else(|| self.short(tag, self.at)),
             // A VR of the future has a long header (PS3.5 7.1.2), one that somebody made up may have a short one.
-            None => {
-                let left = self.input.source.len().saturating_sub(self.at + 12);
-                let fits = |l: &u32| *l == UNDEFINED || *l as usize <= left;
-                let long = long.filter(|l| short_length == 0 && fits(l));
-                Ok(long.map_or(head(VR::UN, 8, short_length), |length| head(VR::UN, 12, length)))
-            }
+            None if short_length != 0 => Ok(head(VR::UN, 8, short_length)),
+            None => match long {
+                Some(length) if !self.follows(tag, length) => Ok(head(VR::UN, 12, length)),
+                None if !self.input.whole => Err(self.short(tag, self.at)),
+                _ => Ok(head(VR::UN, 8, 0)),
+            },
         }
+    }
+
+    /// Whether four bytes that may be a length are rather the tag of the element after `tag`.
+    fn follows(&self, tag: Tag, length: u32) -> bool {
+        let (low, high) = (length as u16, (length >> 16) as u16);
+        let next = if self.scope.encoding.big_endian { Tag(high, low) } else { Tag(low, high) };
+        next > tag && (next.0 == tag.0 || self.input.options.dictionary.is_known(next) && next.1 != 0)
     }
 
     fn implicit_vr(&self, tag: Tag) -> VR {
