@@ -551,7 +551,13 @@ impl Builder<'_> {
                 }
                 (None, OrderKey::Metadata(kind)) => self.dialect.number(&self.metadata_value(*kind), *cast),
             };
-            keys.push(format!("{expression}{}", if *descending { " DESC" } else { "" }));
+            // Absent values come last, also in ascending order, as in Orthanc; indexed columns are never NULL.
+            let direction = match (descending, column.is_some()) {
+                (true, _) => " DESC",
+                (false, true) => "",
+                (false, false) => " NULLS LAST",
+            };
+            keys.push(format!("{expression}{direction}"));
         }
         keys.push(format!("{}.id", alias(self.request.level)));
         keys.join(", ")

@@ -48,7 +48,7 @@ pub enum OrderKey {
     Metadata(MetadataKind),
 }
 
-/// How two values are compared when sorting. Absent values come first in ascending order.
+/// How two values are compared when sorting. Absent values come last in either direction (Orthanc: `OrderBy`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderAs {
     Text,

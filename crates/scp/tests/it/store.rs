@@ -20,7 +20,7 @@ async fn objects_come_back_byte_by_byte() {
         let data_set = file.len() - sent.len();
         assert!(file[data_set..] == sent[..], "{uid} changed on its way");
         assert_eq!(&file[..132], [&[0; 128][..], b"DICM"].concat());
-        for value in [CT, uid, EXPLICIT, "SCU", dimse::IMPLEMENTATION_CLASS_UID, dimse::IMPLEMENTATION_VERSION_NAME] {
+        for value in [CT, uid, EXPLICIT, dimse::IMPLEMENTATION_CLASS_UID] {
             assert!(file[132..data_set].windows(value.len()).any(|w| w == value.as_bytes()), "{value} is not in the meta header");
         }
     }
