@@ -2,7 +2,8 @@
 //!
 //! No plan is left to the planner's statistics: the most selective condition is chosen here (the driver), its table comes first
 //! and names its index, the others are joined outwards by key, and conditions that are not the driver cannot use an index.
-//! Columns of values hold `normalize`d text; a case-sensitive condition also compares the value itself, from `tags`.
+//! Columns of values hold `normalize`d text, NULL if it is empty; a case-sensitive condition also compares the value itself,
+//! from `tags`.
 
 use dataset::Tag;
 use model::matching::normalize;
@@ -59,7 +60,7 @@ impl Dialect {
         }
     }
 
-    /// `model::matching::normalize` in the database.
+    /// `model::matching::normalize` in the database, NULL for empty text.
     fn normalized(self, text: &str) -> String {
         match self {
             Self::Sqlite => format!("norm({text})"),
@@ -83,7 +84,7 @@ impl Dialect {
         match (self, cast) {
             (Self::Sqlite, OrderAs::Integer) => format!("CAST({text} AS INTEGER)"),
             (Self::Sqlite, OrderAs::Float) => format!("CAST({text} AS REAL)"),
-            (Self::Sqlite, OrderAs::Text) => format!("coalesce({text}, '')"),
+            (Self::Sqlite, OrderAs::Text) => text.to_owned(),
         }
     }
 
@@ -209,7 +210,10 @@ impl Test {
         match rule {
             Rule::Single(text) => Self::Equal(prepare(text)),
             Rule::OneOf(list) => Self::In(list.iter().map(prepare).collect()),
-            Rule::Wildcard(pattern) => Self::Like(prepare(pattern)),
+            Rule::Wildcard(pattern) => match prepare(pattern) {
+                empty if empty.is_empty() => Self::Equal(empty),
+                pattern => Self::Like(pattern),
+            },
             Rule::Range { from, to } => Self::Between(from.as_ref().map(prepare), to.as_ref().map(prepare)),
         }
     }
@@ -404,7 +408,7 @@ impl Builder<'_> {
         self.conditions.push(condition);
     }
 
-    /// The value of a tag as it is stored; empty if it is absent.
+    /// The value of a tag as it is stored, NULL if it is absent.
     fn value(&mut self, tag: Tag) -> String {
         let key = format!("{:04x}{:04x}", tag.0, tag.1);
         let level = self.request.level;
@@ -418,7 +422,10 @@ impl Builder<'_> {
             self.need(home);
             sources.push(self.dialect.json_text(&format!("{}.tags", alias(home)), &key));
         }
-        format!("coalesce({}, '')", sources.join(", "))
+        match sources.as_slice() {
+            [one] => one.clone(),
+            many => format!("coalesce({})", many.join(", ")),
+        }
     }
 
     fn modalities(&mut self, rule: &Rule, case_sensitive: bool) {
@@ -429,7 +436,7 @@ impl Builder<'_> {
     }
 
     fn metadata(&mut self, constraint: &MetadataConstraint) {
-        let value = format!("coalesce({}, '')", self.metadata_value(constraint.kind));
+        let value = self.metadata_value(constraint.kind);
         let condition = self.free_test(&value, &constraint.rule, constraint.case_sensitive);
         self.conditions.push(condition);
     }
@@ -445,7 +452,7 @@ impl Builder<'_> {
     /// A test of a value that has no normalised column.
     fn free_test(&mut self, value: &str, rule: &Rule, case_sensitive: bool) -> String {
         if case_sensitive {
-            self.test(&format!("trim({value}, ' ')"), &Test::exact(rule))
+            self.test(&format!("nullif(trim({value}, ' '), '')"), &Test::exact(rule))
         } else {
             self.test(&self.dialect.normalized(value), &Test::normalized(rule))
         }
@@ -453,14 +460,17 @@ impl Builder<'_> {
 
     fn test(&mut self, expression: &str, test: &Test) -> String {
         match test {
+            Test::Equal(text) if text.is_empty() => format!("{expression} IS NULL"),
             Test::Equal(text) => {
                 let text = self.text(text);
                 format!("{expression} = {text}")
             }
             Test::In(list) => {
-                let list = self.text(serde_json::Value::from(list.as_slice()).to_string());
-                format!("{expression} IN (SELECT value FROM {})", self.dialect.elements(&list))
+                let array = self.text(serde_json::Value::from(list.as_slice()).to_string());
+                let among = format!("{expression} IN (SELECT value FROM {})", self.dialect.elements(&array));
+                if list.iter().any(String::is_empty) { format!("({among} OR {expression} IS NULL)") } else { among }
             }
+            Test::Like(pattern) if pattern.chars().all(|c| c == '*') => "1 = 1".to_owned(),
             Test::Like(pattern) => {
                 let prefix = literal_prefix(pattern);
                 let mut parts = vec![];
@@ -478,7 +488,10 @@ impl Builder<'_> {
                 parts.join(" AND ")
             }
             Test::Between(from, to) => {
-                let mut parts = vec![format!("{} <> ''", self.dialect.without_index(expression.trim_start_matches('+')))];
+                let mut parts = vec![];
+                if from.is_none() && to.is_none() {
+                    parts.push(format!("{expression} IS NOT NULL"));
+                }
                 if let Some(from) = from {
                     let from = self.text(from);
                     parts.push(format!("{expression} >= {from}"));
@@ -551,13 +564,9 @@ impl Builder<'_> {
                 }
                 (None, OrderKey::Metadata(kind)) => self.dialect.number(&self.metadata_value(*kind), *cast),
             };
-            // Absent values come last, also in ascending order, as in Orthanc; indexed columns are never NULL.
-            let direction = match (descending, column.is_some()) {
-                (true, _) => " DESC",
-                (false, true) => "",
-                (false, false) => " NULLS LAST",
-            };
-            keys.push(format!("{expression}{direction}"));
+            // Absent values are NULL and come last in either direction, as in Orthanc.
+            let direction = if *descending { "DESC" } else { "ASC" };
+            keys.push(format!("{expression} {direction} NULLS LAST"));
         }
         keys.push(format!("{}.id", alias(self.request.level)));
         keys.join(", ")

@@ -207,13 +207,12 @@ fn refresh_series(conn: &Connection, series: i64) -> Result<bool> {
 fn refresh_study(conn: &Connection, study: i64) -> Result<()> {
     let (mut modalities, mut classes) = (BTreeSet::new(), BTreeSet::new());
     let mut statement = conn
-        .prepare_cached(
-            "SELECT trim(json_extract(tags, '$.\"00080060\"')), sop_classes FROM series WHERE study = ?1 AND deleted = 0",
-        )
+        .prepare_cached("SELECT json_extract(tags, '$.\"00080060\"'), sop_classes FROM series WHERE study = ?1 AND deleted = 0")
         .map_err(sql)?;
     let mut found = statement.query([study]).map_err(sql)?;
     while let Some(row) = found.next().map_err(sql)? {
-        modalities.extend(row.get::<_, Option<String>>(0).map_err(sql)?.filter(|m| !m.is_empty()));
+        let modality: Option<String> = row.get(0).map_err(sql)?;
+        modalities.extend(modality.map(|m| m.trim().to_owned()).filter(|m| !m.is_empty()));
         classes.extend(read_set(&row.get::<_, String>(1).map_err(sql)?)?);
     }
     conn.prepare_cached("UPDATE study SET modalities = ?2, sop_classes = ?3 WHERE id = ?1")

@@ -4,7 +4,8 @@ use super::error::sql;
 use super::{load, rows};
 use crate::find_sql::{Dialect, Param, Search, What, build};
 use model::matching::normalize;
-use model::{FindRequest, Level, OrthancId, Resource, Result};
+use model::query::Rule;
+use model::{Error, ErrorKind, FindRequest, Level, OrthancId, Resource, Result};
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
@@ -29,8 +30,24 @@ fn related(conn: &Connection, request: &FindRequest) -> Result<Option<Vec<(Level
     Ok(Some(found))
 }
 
+/// Bytes of a case-sensitive pattern at most; others are cut to `NORM_CHARS` anyway.
+const PATTERN_BYTES: usize = 4096;
+
+/// # Errors
+/// `OutOfRange` for a pattern that nobody means.
+fn check(request: &FindRequest) -> Result<()> {
+    let tags = request.tags.iter().map(|c| (&c.rule, c.case_sensitive));
+    let metadata = request.metadata.iter().map(|c| (&c.rule, c.case_sensitive));
+    let too_long = |(rule, exact): (&Rule, bool)| exact && matches!(rule, Rule::Wildcard(p) if p.len() > PATTERN_BYTES);
+    if tags.chain(metadata).any(too_long) {
+        return Err(Error::new(ErrorKind::OutOfRange, format!("a wildcard may have {PATTERN_BYTES} bytes at most")));
+    }
+    Ok(())
+}
+
 /// Answers a search.
 pub(super) fn find(conn: &Connection, request: &FindRequest) -> Result<Vec<Resource>> {
+    check(request)?;
     let Some(related) = related(conn, request)? else { return Ok(vec![]) };
     let ids = match related.as_slice() {
         // One resource: nothing to search.
@@ -59,6 +76,7 @@ fn is_bare(request: &FindRequest) -> bool {
 
 /// How many resources a search finds. Counters answer where they can.
 pub(super) fn count(conn: &Connection, request: &FindRequest) -> Result<u64> {
+    check(request)?;
     let Some(related) = related(conn, request)? else { return Ok(0) };
     if is_bare(request) {
         let level = request.level;

@@ -22,6 +22,7 @@ pub use open::is_orthanc_index;
 
 use async_trait::async_trait;
 use batch::Clock;
+use model::ports::Index;
 use model::ports::index::{Annotations, BlobBlock, Deleted, Expect, Feed, Resources, Upkeep};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
@@ -53,7 +54,7 @@ impl Default for Options {
 }
 
 /// An open index. It is closed by [`Upkeep::close`], or when it is dropped.
-pub struct SqliteIndex {
+struct SqliteIndex {
     writer: Writer,
     readers: Readers,
     reader_count: usize,
@@ -69,21 +70,21 @@ pub struct SqliteIndex {
 /// # Errors
 /// `DatabaseUnavailable` if another process uses it; `Database` if the file is not ours, damaged, or of a later version, and
 /// then it was not touched; `CannotWrite`, `StorageFull`.
-pub fn open(path: &Path, options: Options) -> Result<Arc<SqliteIndex>> {
-    assemble(path, options, Durability::Full, None).map(Arc::new)
+pub fn open(path: &Path, options: Options) -> Result<Arc<dyn Index>> {
+    Ok(Arc::new(assemble(path, options, Durability::Full, None)?))
 }
 
 /// Opens an empty index in a private folder of the system's temporary folder. It is gone when it is closed.
 ///
 /// # Errors
 /// `CannotWrite`, `StorageFull`.
-pub fn open_temporary(options: Options) -> Result<Arc<SqliteIndex>> {
+pub fn open_temporary(options: Options) -> Result<Arc<dyn Index>> {
     let folder = tempfile::Builder::new()
         .prefix("pleiad-index-")
         .tempdir()
         .map_err(|e| Error::new(ErrorKind::CannotWrite, "no temporary folder for the index").caused_by(e))?;
     let path = folder.path().join("pleiad.sqlite");
-    assemble(&path, options, Durability::None, Some(folder)).map(Arc::new)
+    Ok(Arc::new(assemble(&path, options, Durability::None, Some(folder))?))
 }
 
 fn assemble(path: &Path, options: Options, durability: Durability, folder: Option<tempfile::TempDir>) -> Result<SqliteIndex> {

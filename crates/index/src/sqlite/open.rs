@@ -112,7 +112,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     conn.create_scalar_function("norm", 1, flags, |ctx| {
         Ok(match ctx.get_raw(0) {
-            rusqlite::types::ValueRef::Text(text) => Some(normalize(&String::from_utf8_lossy(text))),
+            rusqlite::types::ValueRef::Text(text) => Some(normalize(&String::from_utf8_lossy(text))).filter(|t| !t.is_empty()),
             _ => None,
         })
     })

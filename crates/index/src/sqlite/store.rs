@@ -8,7 +8,9 @@ use crate::text::{metadata_json, set_json, tags_json};
 use dataset::Tag;
 use model::instance::{InstanceIds, Overwrite};
 use model::matching::normalize;
-use model::{ChangeType, Compression, Error, ErrorKind, Level, NewInstance, OrthancId, Result, StoreStatus, Stored, tags};
+use model::{
+    ChangeType, Compression, Error, ErrorKind, Level, NewInstance, OrthancId, Result, StoreStatus, Stored, TagMap, tags,
+};
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeSet;
 
@@ -94,7 +96,7 @@ fn insert(batch: &Batch<'_>, new: &NewInstance, series: i64) -> Result<Option<i6
             series,
             new.index_in_series,
             new.ids.instance.0,
-            normalize(own.get(tags::SOP_INSTANCE_UID).unwrap_or_default()),
+            norm(own, tags::SOP_INSTANCE_UID),
             crate::text::clean(&new.sop_class_uid),
             blob.id.0.as_bytes(),
             compression_number(blob.compression),
@@ -228,6 +230,11 @@ fn load_study(batch: &mut Batch<'_>, id: OrthancId) -> Result<()> {
     Ok(())
 }
 
+/// What matching compares; none if that is empty.
+fn norm(own: &TagMap, tag: Tag) -> Option<String> {
+    own.get(tag).map(normalize).filter(|text| !text.is_empty())
+}
+
 /// The columns that rows of all parents begin with.
 fn common(batch: &Batch<'_>, new: &NewInstance, level: Level) -> Result<(i64, i64, String, String)> {
     let at = level as usize;
@@ -247,7 +254,7 @@ fn ensure_patient(batch: &mut Batch<'_>, new: &NewInstance, created: &mut Vec<Le
     let id = match found {
         Some(id) => id,
         None => {
-            let norm = |tag| normalize(new.tags[Level::Patient as usize].get(tag).unwrap_or_default());
+            let norm = |tag| norm(&new.tags[Level::Patient as usize], tag);
             let (now, stable_at, own, metadata) = common(batch, new, Level::Patient)?;
             created.push(Level::Patient);
             batch
@@ -277,7 +284,7 @@ fn ensure_patient(batch: &mut Batch<'_>, new: &NewInstance, created: &mut Vec<Le
 }
 
 fn insert_study(batch: &mut Batch<'_>, new: &NewInstance, patient: i64) -> Result<()> {
-    let norm = |tag| normalize(new.tags[Level::Study as usize].get(tag).unwrap_or_default());
+    let norm = |tag| norm(&new.tags[Level::Study as usize], tag);
     let (now, stable_at, own, metadata) = common(batch, new, Level::Study)?;
     let id = batch
         .conn
@@ -313,7 +320,7 @@ fn insert_study(batch: &mut Batch<'_>, new: &NewInstance, patient: i64) -> Resul
 }
 
 fn insert_series(batch: &mut Batch<'_>, new: &NewInstance, study: i64, patient: i64) -> Result<i64> {
-    let norm = |tag| normalize(new.tags[Level::Series as usize].get(tag).unwrap_or_default());
+    let norm = |tag| norm(&new.tags[Level::Series as usize], tag);
     let (now, stable_at, own, metadata) = common(batch, new, Level::Series)?;
     let mut sop_classes = BTreeSet::new();
     add_to(&mut sop_classes, &crate::text::clean(&new.sop_class_uid));

@@ -44,7 +44,7 @@ impl std::ops::Deref for Fresh {
 pub fn sqlite() -> Fresh {
     let folder = tempfile::tempdir().unwrap();
     let options = index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 3 };
-    let open = move || index::sqlite::open(&folder.path().join("pleiad.sqlite"), options).unwrap() as Arc<dyn Index>;
+    let open = move || index::sqlite::open(&folder.path().join("pleiad.sqlite"), options).unwrap();
     Fresh { index: Some(open()), open: Box::new(open) }
 }
 
@@ -62,6 +62,11 @@ pub fn ids([patient, study, series, sop]: Path<'_>) -> InstanceIds {
 
 /// A CT instance of 1000 bytes. Its blob is reserved.
 pub async fn instance(db: &dyn Index, path: Path<'_>) -> NewInstance {
+    instance_with(blob(db).await, path)
+}
+
+/// The same with a blob of the caller's.
+pub fn instance_with(blob: AttachmentId, path: Path<'_>) -> NewInstance {
     let [patient, study, series, sop] = path;
     let mut own: [TagMap; 4] = Default::default();
     own[0].put(tags::PATIENT_ID, patient);
@@ -80,7 +85,7 @@ pub async fn instance(db: &dyn Index, path: Path<'_>) -> NewInstance {
         index_in_series: None,
         metadata: [metadata("p"), metadata("st"), metadata("se"), metadata("i")],
         origin: Origin::default(),
-        blob: attachment(blob(db).await, ContentType::DICOM, 1000),
+        blob: attachment(blob, ContentType::DICOM, 1000),
         pixel_offset: Some(700),
         tail_offset: None,
         overwrite: Overwrite::Never,
@@ -197,7 +202,8 @@ async fn assert_resource(db: &dyn Index, levels: &[Vec<Resource>; 4], resource: 
         if at == 3 { resource.attachments[0].size_bytes } else { below(3).map(|r| r.attachments[0].size_bytes).sum() };
     assert_eq!(statistics.dicom_size_bytes, dicom);
     if resource.level == Level::Study {
-        let modalities: BTreeSet<_> = below(2).filter_map(|r| r.tags[2].get(tags::MODALITY)).collect();
+        let modalities: BTreeSet<_> =
+            below(2).filter_map(|r| r.tags[2].get(tags::MODALITY).map(str::trim)).filter(|m| !m.is_empty()).collect();
         assert_eq!(resource.modalities, Vec::from_iter(modalities));
     }
     if matches!(resource.level, Level::Study | Level::Series) {

@@ -1,8 +1,15 @@
 //! The conformance suite of the port [`model::ports::Index`]: a database is done when it passes. Each case is written once and
 //! runs on a fresh index of every kind; afterwards all counters must equal a recount.
 
+mod annotations;
+mod delete;
+mod feed;
+mod find;
 mod fixture;
+mod hostile;
+mod random;
 mod store;
+mod upkeep;
 
 /// Runs each case on every index.
 #[macro_export]
