@@ -77,7 +77,8 @@ async fn all_tags(rest: &Rest, ctx: &engine::Ctx, target: Target, params: &Param
 async fn get_header(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, params: Params) -> HttpResult<Json> {
     let wanted = wanted(&params)?;
     let stored = read::dataset(&rest.engine, &ctx, target.id, Extent::Header).await?;
-    Ok(Json(orthanc(&stored.meta, wanted, &JsonOptions::default(), &rest.engine.config.dictionary)))
+    let options = JsonOptions { skip_binary: true, ..JsonOptions::default() };
+    Ok(Json(orthanc(&stored.meta, wanted, &options, &rest.engine.config.dictionary)))
 }
 
 /// `GET /instances/{id}/content`: the tags of the data set, as paths.
