@@ -167,7 +167,7 @@ fn ensure_parents(batch: &mut Batch<'_>, new: &NewInstance, created: &mut Vec<Le
         insert_study(batch, new, patient)?;
         created.push(Level::Study);
     }
-    let modality = new.tags[Level::Series as usize].get(tags::MODALITY).map(|m| crate::text::clean(m.trim()).into_owned());
+    let modality = new.tags[Level::Series as usize].get(tags::MODALITY).map(|m| crate::text::clean(m).trim().to_owned());
     let study = batch.studies.get_mut(&new.ids.study).ok_or(ErrorKind::Internal)?;
     study.changed |= add_to(&mut study.modalities, modality.as_deref().unwrap_or_default());
     let (study, patient) = (study.id, study.patient);
