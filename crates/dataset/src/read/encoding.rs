@@ -44,6 +44,16 @@ impl Encoding {
         seen.unwrap_or(labelled)
     }
 
+    /// The encoding of items that should be implicit, by the first element of the first of them: explicit only if its VR is
+    /// the one that the dictionary has.
+    pub(super) fn of_implicit_items(bytes: &[u8], dictionary: &Dictionary) -> Self {
+        let explicit = bytes.first_chunk::<8>().is_some_and(|first| {
+            let vr = VR::from_binary([first[4], first[5]]);
+            vr.is_some() && vr == dictionary.vr(Self::EXPLICIT.tag(first), None)
+        });
+        if explicit { Self::EXPLICIT } else { Self::IMPLICIT }
+    }
+
     /// The encoding of data without a label; `None` if the first element is no plausible one.
     ///
     /// Explicit comes first: the letters of a VR are a sure sign, and read as a length they would be a plausible one.

@@ -177,10 +177,19 @@ impl Parser<'_> {
         match head.length {
             None if is_fragmented(head) => self.fragments(head)?,
             None => self.open_sequence(head, None)?,
-            Some(length) if head.vr == VR::SQ => self.open_sequence(head, Some(length))?,
+            Some(length) if head.vr == VR::SQ && self.has_items(head) => self.open_sequence(head, Some(length))?,
+            // By the dictionary or the label a sequence, by its content none: kept as it is.
+            Some(length) if head.vr == VR::SQ => self.value(Head { vr: VR::UN, ..head }, length as usize)?,
             Some(length) => self.value(head, length as usize)?,
         }
         Ok(Flow::Next)
+    }
+
+    /// Whether a value begins as a sequence does; empty ones do.
+    fn has_items(&self, head: Head) -> bool {
+        let begin = self.input.source.get(head.value_offset..).and_then(|b| b.first_chunk());
+        let delimiter = |bytes| matches!(self.scope.encoding.tag(bytes), ITEM | ITEM_END | SEQUENCE_END);
+        head.length == Some(0) || begin.is_none_or(delimiter)
     }
 
     fn value(&mut self, head: Head, length: usize) -> Result<(), ReadError> {
@@ -210,10 +219,10 @@ impl Parser<'_> {
         }
         let end = length.map(|l| head.value_offset.saturating_add(l as usize));
         let mut encoding = self.scope.encoding;
-        if head.vr == VR::UN {
-            // Of undefined length, its items are implicit little endian whatever surrounds them (PS3.5 6.2.2, note 2).
+        if head.vr == VR::UN || !encoding.explicit {
+            // Items of UN are implicit little endian whatever surrounds them (PS3.5 6.2.2, note 2). Or should be.
             let first = self.input.source.get(head.value_offset + 8..).unwrap_or_default();
-            encoding = Encoding::detect(first, Encoding::IMPLICIT, &self.input.options.dictionary);
+            encoding = Encoding::of_implicit_items(first, &self.input.options.dictionary);
         }
         let inner = Scope { data: DataSet::new(), end: None, encoding, signed: self.scope.signed };
         let outer = std::mem::replace(&mut self.scope, inner);
@@ -388,8 +397,8 @@ impl Parser<'_> {
             // A VR of the future has a long header (PS3.5 7.1.2), one that somebody made up may have a short one.
             None if short_length != 0 => Ok(head(VR::UN, 8, short_length)),
             None => match long {
-                Some(length) if !self.follows(tag, length) => Ok(head(VR::UN, 12, length)),
-                None if !self.input.whole => Err(self.short(tag, self.at)),
+                Some(length) if is_pixel_data(tag) || !self.follows(tag, length) => Ok(head(VR::UN, 12, length)),
+                None if is_pixel_data(tag) || !self.input.whole => Err(self.short(tag, self.at)),
                 _ => Ok(head(VR::UN, 8, 0)),
             },
         }

@@ -202,3 +202,13 @@ fn encapsulated_pixel_data_may_be_implicit() {
     let pixels = data.get(Tag(0x7FE0, 0x0010)).expect("there are pixels");
     assert_eq!((pixels.vr, &pixels.value), (VR::OB, &Value::Fragments(vec![vec![].into(), vec![1, 2].into()])));
 }
+
+#[test]
+fn a_sequence_by_label_that_holds_no_items_is_kept_as_unknown() {
+    let code = (0x0008, 0x1140);
+    for bytes in [file(EXPLICIT, &long(code, "SQ", 8, b"no items")), file(IMPLICIT, &implicit(code, 8, b"no items"))] {
+        let data = data_of(bytes);
+        let element = data.get(Tag(0x0008, 0x1140)).expect("it is there");
+        assert_eq!((element.vr, &element.value), (VR::UN, &Value::Bytes("no items".into())));
+    }
+}

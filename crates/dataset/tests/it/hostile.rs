@@ -183,7 +183,8 @@ fn a_header_beyond_the_limit_is_refused() {
 fn items_where_none_belong_are_errors() {
     let cases = [
         item(&[]),
-        long((0x0008, 0x1140), "SQ", 16, &short((0x0008, 0x0060), "CS", b"CTCTCTCT")),
+        long((0x0008, 0x1140), "SQ", u32::MAX, &short((0x0008, 0x0060), "CS", b"CTCTCTCT")),
+        long((0x0008, 0x1140), "SQ", 24, &[item(&[]), short((0x0008, 0x0060), "CS", b"CTCTCTCT")].concat()),
         long((0x7FE0, 0x0010), "OB", u32::MAX, &short((0x0008, 0x0060), "CS", b"CT")),
     ];
     for data in cases {
