@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use dataset::{
-    Completeness, Header, Object, PixelLayout, PixelScanner, ReadError, read_header, read_object, read_tail, write_object,
+    Completeness, DataSet, Dictionary, Header, Object, PixelLayout, PixelScanner, ReadError, VR, Value, read_header, read_object,
+    read_tail, write_object,
 };
 
 use crate::options;
@@ -76,6 +77,9 @@ fn layout<'a>(header: &Header, pieces: impl Iterator<Item = &'a [u8]>) -> Option
 /// What was read is written, read, and written the same.
 fn round_trip(object: &Object) {
     let Ok(written) = write_object(object) else { return };
+    if !object.transfer_syntax.is_explicit() && misfits(&object.dataset) {
+        return;
+    }
     let again = match read_object(written.clone().into(), &options()) {
         Ok(again) => again,
         // Explicit lengths, padding and a long UN header may take more bytes than what was read.
@@ -84,4 +88,12 @@ fn round_trip(object: &Object) {
     };
     let rewritten = write_object(&again).expect("it was written before");
     assert_eq!(written, rewritten, "writing is not stable");
+}
+
+/// Whether something is no sequence that the dictionary says is one. In implicit encodings it is read as one again.
+fn misfits(data: &DataSet) -> bool {
+    data.iter().any(|element| match &element.value {
+        Value::Items(items) => items.iter().any(misfits),
+        _ => Dictionary::standard().vr(element.tag, None) == Some(VR::SQ),
+    })
 }
