@@ -151,3 +151,21 @@ fn unknown_sequences_in_each_other_are_looked_into_only_so_deep() {
     let shown = dicom_json(&data, &DicomJsonOptions::default()).to_string();
     assert!(shown.contains("InlineBinary"), "more than the reader's depth is no sequence");
 }
+
+#[test]
+fn the_deepest_data_set_is_shown_on_a_small_stack() {
+    use crate::bytes_of::{EXPLICIT, data_of, file, implicit, item_end, long, sequence_end};
+    let open = [long((0x0040, 0xA730), "SQ", u32::MAX, &[]), implicit((0xFFFE, 0xE000), u32::MAX, &[])].concat();
+    // Below the reader's depth, the value of the last level is another such sequence, as UN.
+    let unknown = long((0x0040, 0xA730), "UN", 8, &implicit((0xFFFE, 0xE000), 0, &[]));
+    let close = [item_end(), sequence_end()].concat();
+    let data = data_of(file(EXPLICIT, &[open.repeat(256), unknown, close.repeat(256)].concat()));
+    let shown = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
+        let full = orthanc(&data, Format::Full, &JsonOptions::default(), &Dictionary::standard()).to_string();
+        let model = dicom_json(&data, &DicomJsonOptions::default()).to_string();
+        drop(data);
+        full.matches("Sequence").count() + model.matches("SQ").count()
+    });
+    let count = shown.map(|thread| thread.join().unwrap_or_default()).expect("a thread");
+    assert!(count >= 2 * 256, "{count}");
+}
