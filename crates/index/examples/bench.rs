@@ -31,12 +31,12 @@ async fn main() {
     db.close().await;
 }
 
-/// User and system time of this process so far.
-fn cpu() -> Duration {
+/// User and system time of this process so far, in microseconds.
+fn cpu() -> [f64; 2] {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
+    // Ticks of 10 ms.
+    [11, 12].map(|at| fields.get(at).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0) * 10_000.0)
 }
 
 async fn stores(db: &std::sync::Arc<dyn Index>, callers: u64, time: Duration) {
@@ -68,12 +68,12 @@ async fn stores(db: &std::sync::Arc<dyn Index>, callers: u64, time: Duration) {
     for task in tasks {
         total += task.await.expect("a caller");
     }
-    let (wall, cpu) = (begin.elapsed().as_secs_f64(), (cpu() - cpu_begin).as_secs_f64());
-    let making = making();
+    let (wall, end) = (begin.elapsed().as_secs_f64(), cpu());
+    let [user, system] = [0, 1].map(|at| (end[at] - cpu_begin[at]) / total as f64);
     println!(
-        "store, {callers:2} callers: {:6.0} per second, {:5.1} us of CPU each ({making:.1} us of it for making the request)",
+        "store, {callers:2} callers: {:6.0} per second, CPU each: {user:5.1} us user, {system:5.1} us system ({:.1} us to make the request)",
         total as f64 / wall,
-        cpu * 1e6 / total as f64
+        making()
     );
 }
 

@@ -1,5 +1,6 @@
 //! How values are put into rows: text without U+0000, and small JSON objects and arrays.
 
+use dataset::Tag;
 use model::{Error, ErrorKind, MetadataKind, MetadataValue, Result, TagMap};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -39,20 +40,56 @@ pub(crate) fn metadata_json(metadata: &BTreeMap<MetadataKind, String>) -> Result
     object(metadata.iter().map(|(k, v)| (k.0.to_string(), v.as_str())))
 }
 
-fn map(text: &str) -> Result<Map<String, Value>> {
-    serde_json::from_str(text).map_err(|e| Error::new(ErrorKind::Database, "a JSON column is damaged").caused_by(e))
+/// The entries of a JSON object whose values are all of one type, in their order, without a map between.
+struct Entries<V>(Vec<(String, V)>);
+
+impl<'de, V: serde::Deserialize<'de>> serde::Deserialize<'de> for Entries<V> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Visit<V>(std::marker::PhantomData<V>);
+        impl<'de, V: serde::Deserialize<'de>> serde::de::Visitor<'de> for Visit<V> {
+            type Value = Entries<V>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> std::result::Result<Entries<V>, A::Error> {
+                let mut entries = Vec::with_capacity(16);
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(Visit(std::marker::PhantomData))
+    }
+}
+
+fn damaged() -> Error {
+    Error::new(ErrorKind::Database, "a JSON column is damaged")
+}
+
+fn entries<'t, V: serde::Deserialize<'t>>(text: &'t str) -> Result<Vec<(String, V)>> {
+    serde_json::from_str::<Entries<V>>(text).map(|e| e.0).map_err(|e| damaged().caused_by(e))
+}
+
+/// Reads what [`tags_json`] wrote.
+pub(crate) fn read_tags(text: &str) -> Result<TagMap> {
+    let tag = |key: &str| u32::from_str_radix(key, 16).map(|n| Tag((n >> 16) as u16, n as u16)).map_err(|_| damaged());
+    entries::<String>(text)?.into_iter().map(|(key, value)| Ok((tag(&key)?, value))).collect()
 }
 
 /// Reads the columns `metadata` and `revisions`.
 pub(crate) fn read_metadata(values: &str, revisions: &str) -> Result<BTreeMap<MetadataKind, MetadataValue>> {
-    let revisions = if revisions == "{}" { Map::new() } else { map(revisions)? };
+    let kind = |key: &str| key.parse().map(MetadataKind).map_err(|_| damaged());
     let mut metadata = BTreeMap::new();
-    for (key, value) in map(values)? {
-        let damaged = || Error::new(ErrorKind::Database, "the metadata of a row are damaged");
-        let kind = MetadataKind(key.parse().map_err(|_| damaged())?);
-        let Value::String(value) = value else { return Err(damaged()) };
-        let revision = revisions.get(&key).and_then(Value::as_i64).unwrap_or(0);
-        metadata.insert(kind, MetadataValue { value, revision });
+    for (key, value) in entries(values)? {
+        metadata.insert(kind(&key)?, MetadataValue { value, revision: 0 });
+    }
+    if revisions != "{}" {
+        for (key, revision) in entries(revisions)? {
+            metadata.get_mut(&kind(&key)?).ok_or_else(damaged)?.revision = revision;
+        }
     }
     Ok(metadata)
 }
@@ -72,6 +109,9 @@ pub(crate) fn set_json(set: &BTreeSet<String>) -> String {
 
 /// Reads what [`set_json`] wrote.
 pub(crate) fn read_set(text: &str) -> Result<BTreeSet<String>> {
+    if text == "[]" {
+        return Ok(BTreeSet::new());
+    }
     serde_json::from_str::<Vec<String>>(text)
         .map(BTreeSet::from_iter)
         .map_err(|e| Error::new(ErrorKind::Database, "a list in a row is damaged").caused_by(e))
@@ -86,10 +126,19 @@ mod tests {
     fn tags_survive_their_json() {
         let mut tags = TagMap::new();
         tags.put(PATIENT_NAME, "山田^\"太郎\"\\\u{1}");
+        assert_eq!(read_tags(&tags_json(&tags).unwrap()).unwrap(), tags);
         assert_eq!(TagMap::from_json(&tags_json(&tags).unwrap()).unwrap(), tags);
         assert_eq!(tags_json(&tags).unwrap(), tags.to_json());
         tags.put(PATIENT_NAME, "A\0B");
         assert_eq!(tags_json(&tags).unwrap(), r#"{"00100010":"A B"}"#);
+    }
+
+    #[test]
+    fn damage_is_an_error() {
+        for text in ["", "[]", "{\"x\":\"y\"}", "{\"00100010\":1}"] {
+            assert_eq!(read_tags(text).unwrap_err().kind(), ErrorKind::Database);
+            assert_eq!(read_metadata(text, "{}").unwrap_err().kind(), ErrorKind::Database);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::batch::set_column;
 use super::blobs::blob_column;
 use super::error::sql;
 use super::feed::iso;
-use crate::text::read_metadata;
+use crate::text::{read_metadata, read_tags};
 use model::{
     Attachment, Compression, ContentType, Counts, Fields, Level, MetadataKind, MetadataValue, OrthancId, Resource,
     ResourceStatistics, Result, TagMap, Totals,
@@ -76,7 +76,7 @@ fn own(columns: &Row<'_>, level: Level, fields: Fields) -> Result<Resource> {
         let at = *above as usize;
         lineage[at] = Some(OrthancId(columns.get(at).map_err(sql)?));
         if *above == level || fields.parent_tags {
-            tags[at] = TagMap::from_json(columns.get_ref(4 + at).and_then(|v| Ok(v.as_str()?)).map_err(sql)?)?;
+            tags[at] = read_tags(columns.get_ref(4 + at).and_then(|v| Ok(v.as_str()?)).map_err(sql)?)?;
         }
     }
     let mut metadata = BTreeMap::new();

@@ -3,6 +3,7 @@
 use super::error::sql;
 use model::matching::normalize;
 use model::{Error, ErrorKind, Result};
+use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, TryLockError};
@@ -109,6 +110,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
         .map_err(|e| Error::new(ErrorKind::Database, format!("the index cannot be opened: {}", path.display())).caused_by(e))?;
     conn.busy_timeout(std::time::Duration::from_secs(10)).map_err(sql)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Plans do not depend on values. Without this, SQLite with STAT4 compiles a statement again whenever a key is bound.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sql)?;
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     conn.create_scalar_function("norm", 1, flags, |ctx| {
         Ok(match ctx.get_raw(0) {
