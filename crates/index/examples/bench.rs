@@ -1,6 +1,6 @@
 //! Measures an index that `load` made (or an empty one): CPU per stored instance in batches, and the time of each search.
 //!
-//! `cargo run --release -p index --example bench -- FILE`
+//! `cargo run --release -p index --example bench -- FILE [CALLERS ...]`: with numbers, only stores from so many tasks at once.
 
 #[path = "shared/synth.rs"]
 mod synth;
@@ -15,18 +15,20 @@ use std::time::{Duration, Instant};
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, file] = arguments.as_slice() else {
-        eprintln!("usage: bench FILE");
+    let Some(file) = arguments.get(1) else {
+        eprintln!("usage: bench FILE [CALLERS ...]");
         std::process::exit(2);
     };
+    let callers: Vec<u64> = arguments[2..].iter().filter_map(|n| n.parse().ok()).collect();
     let db = open(Path::new(file), Options::default()).expect("the index opens");
     let studies = db.totals().await.expect("totals").studies;
     println!("{studies} studies");
-    if studies > 0 {
+    if studies > 0 && callers.is_empty() {
         searches(&*db, studies).await;
     }
-    for (callers, seconds) in [(1, 2), (8, 3), (64, 3), (64, 3)] {
-        stores(&db, callers, Duration::from_secs(seconds)).await;
+    let callers = if callers.is_empty() { vec![1, 8, 64, 64] } else { callers };
+    for callers in callers {
+        stores(&db, callers, Duration::from_secs(3)).await;
     }
     db.close().await;
 }

@@ -300,7 +300,7 @@ pub(crate) fn build(dialect: Dialect, request: &FindRequest, related: &[(Level, 
         builder.metadata(constraint);
     }
     builder.labels(&driver);
-    let order = if what == What::Ids { builder.order() } else { String::new() };
+    let order = if what == What::Ids { builder.order(&driver) } else { String::new() };
     builder.finish(&driver, &order, what)
 }
 
@@ -541,7 +541,7 @@ impl Builder<'_> {
             .push(format!("{not}EXISTS (SELECT 1 FROM {elements} w CROSS JOIN label l ON l.label = w.value WHERE {of_row})"));
     }
 
-    fn order(&mut self) -> String {
+    fn order(&mut self, driver: &Driver) -> String {
         let mut keys = vec![];
         for OrderBy { key, cast, descending } in &self.request.order {
             let column = match key {
@@ -568,7 +568,10 @@ impl Builder<'_> {
             let direction = if *descending { "DESC" } else { "ASC" };
             keys.push(format!("{expression} {direction} NULLS LAST"));
         }
-        keys.push(format!("{}.id", alias(self.request.level)));
+        // The same number, but the label's index is in its order.
+        let last =
+            if driver.by == DrivenBy::Label { "dl.resource".to_owned() } else { format!("{}.id", alias(self.request.level)) };
+        keys.push(last);
         keys.join(", ")
     }
 

@@ -12,9 +12,13 @@ mod feed;
 mod find;
 mod load;
 mod open;
+#[cfg(test)]
+mod plans;
 mod readers;
 mod rows;
 mod store;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod writer;
 

@@ -129,7 +129,8 @@ fn commit(connection: &Connection, clock: &Clock, jobs: &mut [Box<dyn Job>]) -> 
     for job in jobs {
         let before = tx.total_changes();
         job.run(&mut batch);
-        if !job.succeeded() && tx.total_changes() != before {
+        // A full disk ends the transaction behind our back.
+        if !job.succeeded() && (tx.total_changes() != before || tx.is_autocommit()) {
             return Err(Error::new(ErrorKind::Internal, "a job of the batch failed half-way"));
         }
     }
