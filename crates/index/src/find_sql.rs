@@ -287,9 +287,21 @@ enum DrivenBy {
     Order,
 }
 
-/// Builds the statement. `related` holds the internal ids of `request.related_to`.
-pub(crate) fn build(dialect: Dialect, request: &FindRequest, related: &[(Level, i64)], what: What) -> Search {
-    let mut builder = Builder { dialect, request, params: vec![], levels: (request.level, request.level), conditions: vec![] };
+/// What a search needs to know of the database.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope<'s> {
+    /// The internal ids of `FindRequest::related_to`.
+    pub(crate) related: &'s [(Level, i64)],
+    /// Whether instances may be hidden by their series.
+    pub(crate) hidden: bool,
+}
+
+/// Builds the statement.
+pub(crate) fn build(dialect: Dialect, request: &FindRequest, scope: Scope<'_>, what: What) -> Search {
+    let related = scope.related;
+    let hidden = scope.hidden;
+    let levels = (request.level, request.level);
+    let mut builder = Builder { dialect, request, params: vec![], levels, hidden, conditions: vec![] };
     let driver = builder.choose_driver(related, what);
     builder.need(driver.level);
     builder.related(related, &driver);
@@ -310,6 +322,7 @@ struct Builder<'r> {
     params: Vec<Param>,
     /// The highest and lowest table that is joined.
     levels: (Level, Level),
+    hidden: bool,
     conditions: Vec<String>,
 }
 
@@ -576,8 +589,7 @@ impl Builder<'_> {
     }
 
     fn finish(mut self, driver: &Driver, order: &str, what: What) -> Search {
-        if self.levels.1 == Level::Instance {
-            // Instances are hidden with their series.
+        if self.levels.1 == Level::Instance && self.hidden {
             self.need(Level::Series);
         }
         let id = format!("{}.id", alias(self.request.level));
@@ -589,8 +601,10 @@ impl Builder<'_> {
         for level in Level::ALL[self.levels.0 as usize..=self.levels.1 as usize].iter().filter(|l| **l < Level::Instance) {
             self.conditions.push(format!("{}.deleted = 0", alias(*level)));
         }
-        sql.push_str(" WHERE ");
-        sql.push_str(&self.conditions.join(" AND "));
+        if !self.conditions.is_empty() {
+            sql.push_str(" WHERE ");
+            sql.push_str(&self.conditions.join(" AND "));
+        }
         if what == What::Ids {
             sql.push_str(" ORDER BY ");
             sql.push_str(order);

@@ -15,13 +15,9 @@ const VISIBLE: &str = " AND CASE level
     WHEN 2 THEN EXISTS (SELECT 1 FROM series r WHERE r.id = resource AND r.deleted = 0)
     ELSE EXISTS (SELECT 1 FROM instance r CROSS JOIN series s ON s.id = r.series WHERE r.id = resource AND s.deleted = 0) END";
 
-/// Whether tombstones wait, so that reads must look for them.
+/// The condition that hides them, if there are any.
 fn visible(conn: &Connection) -> Result<&'static str> {
-    let buried: bool = conn
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstone)")
-        .and_then(|mut s| s.query_row([], |r| r.get(0)))
-        .map_err(sql)?;
-    Ok(if buried { VISIBLE } else { "" })
+    Ok(if rows::any_hidden(conn)? { VISIBLE } else { "" })
 }
 
 /// The statement of a page: one range of `seq` for each type, merged, so that rare types are found without reading the others.

@@ -2,7 +2,7 @@
 
 use super::error::sql;
 use super::{load, rows};
-use crate::find_sql::{Dialect, Param, Search, What, build};
+use crate::find_sql::{Dialect, Param, Scope, Search, What, build};
 use model::matching::normalize;
 use model::query::Rule;
 use model::{Error, ErrorKind, FindRequest, Level, OrthancId, Resource, Result};
@@ -58,9 +58,13 @@ pub(super) fn find(conn: &Connection, request: &FindRequest) -> Result<Vec<Resou
                 vec![]
             }
         }
-        _ => ids(conn, &build(Dialect::Sqlite, request, &related, What::Ids))?,
+        related => ids(conn, &build(Dialect::Sqlite, request, scope(conn, related)?, What::Ids))?,
     };
     ids.into_iter().map(|row| load::resource(conn, request.level, row, request.fields)).collect()
+}
+
+fn scope<'r>(conn: &Connection, related: &'r [(Level, i64)]) -> Result<Scope<'r>> {
+    Ok(Scope { related, hidden: rows::any_hidden(conn)? })
 }
 
 fn ids(conn: &Connection, search: &Search) -> Result<Vec<i64>> {
@@ -92,7 +96,7 @@ pub(super) fn count(conn: &Connection, request: &FindRequest) -> Result<u64> {
             _ => {}
         }
     }
-    let search = build(Dialect::Sqlite, request, &related, What::Count);
+    let search = build(Dialect::Sqlite, request, scope(conn, &related)?, What::Count);
     let count: i64 = conn
         .prepare_cached(&search.sql)
         .and_then(|mut s| s.query_row(params_from_iter(&search.params), |r| r.get(0)))

@@ -85,3 +85,8 @@ pub(super) fn children(conn: &Connection, level: Level, row: i64, limit: usize) 
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     conn.prepare_cached(statement).and_then(|mut s| s.query_map([row, limit], |r| r.get(0))?.collect()).map_err(sql)
 }
+
+/// Whether rows of deleted subtrees wait for the sweep, so that reads must look for them.
+pub(super) fn any_hidden(conn: &Connection) -> Result<bool> {
+    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstone)").and_then(|mut s| s.query_row([], |r| r.get(0))).map_err(sql)
+}
