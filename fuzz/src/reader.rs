@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use dataset::{
-    Completeness, DataSet, Dictionary, Header, Object, PixelLayout, PixelScanner, ReadError, VR, Value, read_header, read_object,
-    read_tail, write_object,
+    Completeness, DataSet, Dictionary, Header, Object, PixelLayout, PixelScanner, ReadError, Tag, VR, Value, read_header,
+    read_object, read_tail, write_object,
 };
 
 use crate::options;
@@ -90,10 +90,12 @@ fn round_trip(object: &Object) {
     assert_eq!(written, rewritten, "writing is not stable");
 }
 
-/// Whether something is no sequence that the dictionary says is one. In implicit encodings it is read as one again.
+/// Whether something is no sequence that the dictionary says is one, or is encapsulated without being pixel data. Implicit
+/// encodings have no means to tell.
 fn misfits(data: &DataSet) -> bool {
     data.iter().any(|element| match &element.value {
         Value::Items(items) => items.iter().any(misfits),
-        _ => Dictionary::standard().vr(element.tag, None) == Some(VR::SQ),
+        Value::Fragments(_) => !matches!(element.tag, Tag(0x7FE0, 0x0008..=0x0010)),
+        Value::Bytes(_) => Dictionary::standard().vr(element.tag, None) == Some(VR::SQ),
     })
 }
