@@ -24,4 +24,4 @@ pub use dictionary::{Dictionary, DictionaryError};
 pub use pixel::{PixelLayout, PixelScanner};
 pub use read::{Completeness, Header, Object, PixelElement, ReadError, ReadOptions, read_header, read_object, read_tail};
 pub use syntax::TransferSyntax;
-pub use write::{WriteError, write_dataset, write_meta, write_object};
+pub use write::{IMPLEMENTATION_CLASS_UID, WriteError, write_dataset, write_meta, write_object};

@@ -14,8 +14,8 @@ use crate::number;
 use crate::read::Object;
 use crate::syntax::TransferSyntax;
 
-const IMPLEMENTATION_CLASS_UID: &str = "2.25.303226428459370834173893116434353962307";
-const IMPLEMENTATION_VERSION: &str = "PLEIAD";
+pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.224580250806601547387356776019515152286";
+const IMPLEMENTATION_VERSION: &str = "PLEIAD_0";
 
 /// Why a data set cannot be written.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]

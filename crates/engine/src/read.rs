@@ -1,7 +1,7 @@
 //! Reading what is stored: files, headers, data sets. Pixel data is never read unless it is asked for.
 
 use crate::{Ctx, Engine};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dataset::{Completeness, DataSet, Object, TransferSyntax, read_header, read_object, read_tail};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -163,20 +163,4 @@ pub async fn verify(eng: &Engine, attachment: &Attachment) -> Result<()> {
         return Err(Error::new(ErrorKind::Corrupted, format!("attachment {} differs from what was stored", attachment.id)));
     }
     Ok(())
-}
-
-/// Gathers a stream, up to `limit` bytes.
-///
-/// # Errors
-/// `TooLarge` beyond `limit`.
-pub async fn gather(mut pieces: BoxStream<'static, Result<Bytes>>, limit: usize) -> Result<Bytes> {
-    let mut all = BytesMut::new();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece?;
-        if all.len() + piece.len() > limit {
-            return Err(ErrorKind::TooLarge.into());
-        }
-        all.extend_from_slice(&piece);
-    }
-    Ok(all.freeze())
 }

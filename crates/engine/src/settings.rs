@@ -1,5 +1,6 @@
 //! Settings that clients change while the server runs (Orthanc: `/tools/default-encoding`, `/tools/accepted-transfer-syntaxes`,
-//! `/tools/unknown-sop-class-accepted`). They live in the index, so that every process obeys them; memory holds a copy.
+//! `/tools/unknown-sop-class-accepted`). A change is written to the index before it counts here; one process is alone with its
+//! index today, so its copy in memory is what it obeys.
 
 use crate::{Ctx, Engine, EngineConfig};
 use arc_swap::ArcSwap;

@@ -180,9 +180,10 @@ impl Ingest {
                 return Err(error);
             }
         };
-        if self.eng.hooks.received_instance(&header.dataset, &self.ctx.origin).await? == Verdict::Discard {
+        let verdict = self.eng.hooks.received_instance(&header.dataset, &self.ctx.origin).await;
+        if !matches!(verdict, Ok(Verdict::Accept)) {
             self.remove_blob().await;
-            return Ok(StoreOutcome { status: StoreStatus::FilteredOut, ids: identified });
+            return verdict.map(|_| StoreOutcome { status: StoreStatus::FilteredOut, ids: identified });
         }
         let blob = self.make_durable(whole).await?;
         let new = self.describe(&header, identified, blob);

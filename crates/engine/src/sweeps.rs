@@ -54,10 +54,18 @@ pub(crate) async fn deleted(eng: &Engine) -> Result<()> {
         if blobs.is_empty() {
             return Ok(());
         }
-        for blob in &blobs {
-            eng.storage.remove(*blob).await?;
+        let (mut removed, mut failed) = (Vec::with_capacity(blobs.len()), None);
+        for blob in blobs {
+            match eng.storage.remove(blob).await {
+                Ok(()) => removed.push(blob),
+                Err(error) => failed = Some(error),
+            }
         }
-        eng.index.forget_deleted_blobs(&blobs).await?;
+        eng.index.forget_deleted_blobs(&removed).await?;
+        // What could be removed is gone; the rest waits for the next sweep.
+        if let Some(error) = failed {
+            return Err(error);
+        }
     }
 }
 

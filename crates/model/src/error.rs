@@ -109,7 +109,7 @@ impl ErrorKind {
             Corrupted => "Corrupted file (e.g. inconsistent MD5 hash)",
             StorageFull => "The file storage is full",
             CannotWrite => "Cannot write to file",
-            Script => "Error while executing a script",
+            Script => "Cannot execute a Lua command",
             Canceled => "This job was canceled",
         }
     }
@@ -145,7 +145,7 @@ impl ErrorKind {
             Revision => 43,
             Forbidden => 45,
             Duplicate => 46,
-            Script => 2002,
+            Script => 2031,
         }
     }
 }

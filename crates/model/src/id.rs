@@ -134,14 +134,6 @@ impl AttachmentId {
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
-
-    /// The `n`-th identifier of a block: random, but with the first two bytes of `block`, so that the blobs of one
-    /// block share one folder of the local storage area (one folder to make and to sync instead of one per blob).
-    pub fn in_block(block: Uuid) -> Self {
-        let mut bytes = *Uuid::new_v4().as_bytes();
-        bytes[..2].copy_from_slice(&block.as_bytes()[..2]);
-        Self(Uuid::from_bytes(bytes))
-    }
 }
 
 impl fmt::Display for AttachmentId {
@@ -178,13 +170,5 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<OrthancId>().unwrap_err().kind(), ErrorKind::UnknownResource);
         }
-    }
-
-    #[test]
-    fn blobs_of_a_block_share_a_folder() {
-        let block = Uuid::new_v4();
-        let (a, b) = (AttachmentId::in_block(block), AttachmentId::in_block(block));
-        assert_ne!(a, b);
-        assert_eq!(a.to_string()[..4], b.to_string()[..4]);
     }
 }

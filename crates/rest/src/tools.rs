@@ -93,18 +93,12 @@ async fn put_syntaxes(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: 
         Ok(_) => return Err(bad().into()),
         Err(_) => vec![body.trim().to_owned()],
     };
-    let known = scp_syntaxes(&rest);
-    let chosen = known.into_iter().filter(|uid| {
+    let chosen = rest.system.known_transfer_syntaxes.iter().filter(|uid| {
         let one = |p: &String| model::matching::matches(&model::query::Rule::Wildcard(p.clone()), uid, true);
         patterns.iter().any(one)
     });
-    settings::set_accepted_transfer_syntaxes(&rest.engine, &ctx, chosen.collect()).await?;
+    settings::set_accepted_transfer_syntaxes(&rest.engine, &ctx, chosen.cloned().collect()).await?;
     Ok(Json(json!(syntaxes(&rest))))
-}
-
-/// Every transfer syntax that can be accepted.
-fn scp_syntaxes(rest: &Rest) -> Vec<String> {
-    rest.system.known_transfer_syntaxes.clone()
 }
 
 /// `GET /tools/accepted-sop-classes`.

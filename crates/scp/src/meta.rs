@@ -58,6 +58,7 @@ mod tests {
         assert_eq!(text(0x0002).as_deref(), Some("1.2.3"));
         assert_eq!(text(0x0003).as_deref(), Some("1.2.34"));
         assert_eq!(text(0x0012).as_deref(), Some(dimse::IMPLEMENTATION_CLASS_UID));
+        assert_eq!(dimse::IMPLEMENTATION_CLASS_UID, dataset::IMPLEMENTATION_CLASS_UID, "files and associations name one program");
         assert_eq!(text(0x0013).as_deref(), Some(""));
         assert_eq!(text(0x0016), None);
     }

@@ -35,7 +35,7 @@ async fn a_folder_stays_while_a_blob_is_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let area = open(folder.path()).await;
     let block = AttachmentId::random().0;
-    let (a, b) = (AttachmentId::in_block(block), AttachmentId::in_block(block));
+    let (a, b) = (crate::in_block(block), crate::in_block(block));
     area.put(a, pattern(1)).await.unwrap();
     area.put(b, pattern(2)).await.unwrap();
     area.remove(a).await.unwrap();
@@ -48,7 +48,7 @@ async fn folders_that_another_process_removed_are_made_again() {
     let area = open(folder.path()).await;
     let block = AttachmentId::random().0;
     for _ in 0..3 {
-        area.put(AttachmentId::in_block(block), pattern(1)).await.unwrap();
+        area.put(crate::in_block(block), pattern(1)).await.unwrap();
         for entry in fs::read_dir(folder.path()).unwrap() {
             fs::remove_dir_all(entry.unwrap().path()).unwrap();
         }
@@ -67,7 +67,7 @@ async fn two_processes_may_share_a_folder() {
             let area = area.clone();
             tasks.push(tokio::spawn(async move {
                 for n in 0..50 {
-                    let id = AttachmentId::in_block(block);
+                    let id = crate::in_block(block);
                     area.put(id, pattern(n)).await.unwrap();
                     assert_eq!(area.read(id, None).await.unwrap(), pattern(n));
                     area.remove(id).await.unwrap();

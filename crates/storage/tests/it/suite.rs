@@ -147,10 +147,11 @@ async fn an_abandoned_blob_goes_and_its_name_is_free(area: Arc<dyn StorageArea>)
     let mut writer = area.create(id).await.unwrap();
     writer.write(pattern(3 * PIECE)).await.unwrap();
     drop(writer);
-    // The removal runs in the background: wait for it, at most ten seconds.
+    // The removal runs in the background, perhaps after a write that had not begun yet: only a name that can be taken again
+    // shows that both have ended. At most ten seconds.
     for _ in 0..1000 {
-        if area.read(id, None).await.is_err() {
-            return area.put(id, pattern(1)).await.unwrap();
+        if area.put(id, pattern(1)).await.is_ok() {
+            return assert_eq!(area.read(id, None).await.unwrap(), pattern(1));
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
@@ -164,7 +165,7 @@ async fn neighbours_come_and_go_in_one_folder(area: Arc<dyn StorageArea>) {
             let area = area.clone();
             tokio::spawn(async move {
                 for round in 0..30 {
-                    let (id, bytes) = (AttachmentId::in_block(block), pattern(task * 100 + round));
+                    let (id, bytes) = (crate::in_block(block), pattern(task * 100 + round));
                     if round % 2 == 0 {
                         area.put(id, bytes.clone()).await.unwrap();
                     } else {
