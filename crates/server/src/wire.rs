@@ -44,7 +44,7 @@ async fn index(config: &Config) -> anyhow::Result<Arc<dyn Index>> {
         let options = sqlite::Options { stable_age, ..sqlite::Options::default() };
         anyhow::Ok(sqlite::open(&folder.join(INDEX_FILE), options)?)
     };
-    Ok(tokio::task::spawn_blocking(open).await??)
+    tokio::task::spawn_blocking(open).await?
 }
 
 /// Lua, if scripts are allowed.
