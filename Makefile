@@ -1,13 +1,14 @@
 # make run    build and start one server on SQLite and a folder, in ./run
 # make check  before a commit: format, lints, tidy, unit tests
 # make test   everything that CI runs
+# make chaos  20,000 stores on 8 connections while the server is killed 50 times
 # make bench  a first impression of speed and memory
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
 
-.PHONY: run check test bench compiler test-tools
+.PHONY: run check test chaos bench compiler test-tools
 
 run: compiler
 	$(CARGO) build --release --locked -p server
@@ -28,6 +29,11 @@ test: compiler test-tools
 	$(CARGO) build --locked -p server
 	$(PYTHON) tests/oracle/compare.py
 	PLEIAD=$(abspath $(TARGET)/debug/pleiad) $(PYTHON) -m pytest -q tests/e2e
+
+chaos: compiler test-tools
+	$(CARGO) build --release --locked -p server
+	CHAOS_STORES=$(or $(STORES),20000) CHAOS_KILLS=$(or $(KILLS),50) CHAOS_SEED=$(or $(SEED),1) \
+	  PLEIAD=$(abspath $(TARGET)/release/pleiad) $(PYTHON) -m pytest -q tests/e2e/test_chaos.py
 
 bench: compiler test-tools
 	$(CARGO) build --release --locked -p server
