@@ -59,6 +59,21 @@ const COLUMNS: &[Column] = &[
     column(Level::Instance, tags::SOP_INSTANCE_UID, "sop_uid", Kind::Identifier),
 ];
 
+/// A column with the tags of one level as JSON.
+pub(super) struct TagsColumn {
+    /// The level of the row that it is in.
+    pub(super) level: Level,
+    pub(super) expression: String,
+}
+
+/// Where a search at `level` finds the tags of `home`, which is at that level or above: studies have a copy of their patient's.
+pub(super) fn tags(level: Level, home: Level) -> TagsColumn {
+    match home {
+        Level::Patient if level > Level::Patient => TagsColumn { level: Level::Study, expression: "st.patient_tags".to_owned() },
+        _ => TagsColumn { level: home, expression: format!("{}.tags", alias(home)) },
+    }
+}
+
 impl Column {
     /// The column that a search at `level` uses for `tag`. Studies repeat their patient's columns.
     pub(super) fn of(level: Level, tag: Tag) -> Option<&'static Column> {

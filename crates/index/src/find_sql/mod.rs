@@ -201,8 +201,9 @@ impl Builder<'_> {
         };
         let mut sources = vec![];
         for home in levels {
-            self.need(home);
-            sources.push(self.dialect.json_text(&format!("{}.tags", alias(home)), &key));
+            let source = columns::tags(level, home);
+            self.need(source.level);
+            sources.push(self.dialect.json_text(&source.expression, &key));
         }
         match sources.as_slice() {
             [one] => one.clone(),

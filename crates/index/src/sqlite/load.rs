@@ -12,7 +12,7 @@ use model::{
 use rusqlite::{Connection, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The same columns for every level, so that one function reads them.
+/// The same columns for every level, so that one function reads them. Below patients, the study's copy of the patient's tags counts.
 fn statement(level: Level) -> &'static str {
     match level {
         Level::Patient => {
@@ -22,20 +22,20 @@ fn statement(level: Level) -> &'static str {
              FROM patient t WHERE t.id = ?1"
         }
         Level::Study => {
-            "SELECT p.public_id, t.public_id, NULL, NULL, p.tags, t.tags, NULL, NULL, t.metadata, t.revisions,
+            "SELECT p.public_id, t.public_id, NULL, NULL, t.patient_tags, t.tags, NULL, NULL, t.metadata, t.revisions,
              0, t.series_count, t.instance_count, t.size_bytes, t.stored_bytes, t.modalities, t.sop_classes,
              t.last_update, t.stable_at IS NULL, 0, NULL, NULL, NULL, NULL
              FROM study t JOIN patient p ON p.id = t.patient WHERE t.id = ?1"
         }
         Level::Series => {
-            "SELECT p.public_id, st.public_id, t.public_id, NULL, p.tags, st.tags, t.tags, NULL, t.metadata, t.revisions,
+            "SELECT p.public_id, st.public_id, t.public_id, NULL, st.patient_tags, st.tags, t.tags, NULL, t.metadata, t.revisions,
              0, 0, t.instance_count, t.size_bytes, t.stored_bytes, '[]', t.sop_classes,
              t.last_update, t.stable_at IS NULL, 0, t.expected_instances, NULL, NULL, NULL
              FROM series t JOIN study st ON st.id = t.study JOIN patient p ON p.id = st.patient WHERE t.id = ?1"
         }
         Level::Instance => {
-            "SELECT p.public_id, st.public_id, se.public_id, t.public_id, p.tags, st.tags, se.tags, t.tags, t.metadata, t.revisions,
-             0, 0, 0, t.size_bytes, t.stored_bytes, '[]', '[]',
+            "SELECT p.public_id, st.public_id, se.public_id, t.public_id, st.patient_tags, st.tags, se.tags, t.tags, t.metadata,
+             t.revisions, 0, 0, 0, t.size_bytes, t.stored_bytes, '[]', '[]',
              NULL, 1, 0, NULL, t.index_in_series, t.pixel_offset, t.tail_offset,
              t.blob, 1, t.compression, t.dicom_bytes, t.dicom_stored_bytes, t.md5, t.stored_md5, t.blob_revision
              FROM instance t JOIN series se ON se.id = t.series JOIN study st ON st.id = se.study

@@ -14,8 +14,9 @@ const FILL: &str = "
     INSERT INTO patient (id, public_id, patient_id, name, last_update, tags, metadata)
         SELECT v, randomblob(20), 'P' || v, 'NAME' || v % 83, 0, '{}', '{}' FROM n;
     WITH RECURSIVE n (v) AS (SELECT 0 UNION ALL SELECT v + 1 FROM n WHERE v < 999)
-    INSERT INTO study (id, patient, public_id, study_uid, study_date, accession, patient_id, name, last_update, tags, metadata)
-        SELECT v, v / 2, randomblob(20), '1.' || v, 20240101 + v % 28, 'A' || v, 'P' || v / 2, 'NAME' || v % 83, v, '{}', '{}' FROM n;
+    INSERT INTO study (id, patient, public_id, study_uid, study_date, accession, patient_tags, patient_id, name, last_update, tags,
+            metadata)
+        SELECT v, v / 2, randomblob(20), '1.' || v, 20240101 + v % 28, 'A' || v, '{}', 'P' || v / 2, 'NAME' || v % 83, v, '{}', '{}' FROM n;
     WITH RECURSIVE n (v) AS (SELECT 0 UNION ALL SELECT v + 1 FROM n WHERE v < 1999)
     INSERT INTO series (id, study, public_id, series_uid, modality, last_update, tags, metadata)
         SELECT v, v / 2, randomblob(20), '2.' || v, 'CT', 0, '{}', '{}' FROM n;

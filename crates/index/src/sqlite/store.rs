@@ -284,15 +284,16 @@ fn ensure_patient(batch: &mut Batch<'_>, new: &NewInstance, created: &mut Vec<Le
 }
 
 fn insert_study(batch: &mut Batch<'_>, new: &NewInstance, patient: i64) -> Result<()> {
-    let norm = |tag| norm(&new.tags[Level::Study as usize], tag);
+    let of_patient = &new.tags[Level::Patient as usize];
+    let patient_tags = tags_json(of_patient)?;
+    let own_norm = |tag| norm(&new.tags[Level::Study as usize], tag);
     let (now, stable_at, own, metadata) = common(batch, new, Level::Study)?;
     let id = batch
         .conn
         .prepare_cached(
             "INSERT INTO study (public_id, last_update, stable_at, tags, metadata, patient, study_uid, study_date, study_time,
-             accession, study_id, description, referring, institution, patient_id, name, birth_date, sex)
-             SELECT ?1, ?2, ?3, ?4, ?5, id, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, patient_id, name, birth_date, sex
-             FROM patient WHERE id = ?6",
+             accession, study_id, description, referring, institution, patient_tags, patient_id, name, birth_date, sex)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
         )
         .and_then(|mut s| {
             s.insert(params![
@@ -302,14 +303,19 @@ fn insert_study(batch: &mut Batch<'_>, new: &NewInstance, patient: i64) -> Resul
                 own,
                 metadata,
                 patient,
-                norm(tags::STUDY_INSTANCE_UID),
-                norm(tags::STUDY_DATE),
-                norm(STUDY_TIME),
-                norm(tags::ACCESSION_NUMBER),
-                norm(STUDY_ID),
-                norm(tags::STUDY_DESCRIPTION),
-                norm(REFERRING),
-                norm(INSTITUTION),
+                own_norm(tags::STUDY_INSTANCE_UID),
+                own_norm(tags::STUDY_DATE),
+                own_norm(STUDY_TIME),
+                own_norm(tags::ACCESSION_NUMBER),
+                own_norm(STUDY_ID),
+                own_norm(tags::STUDY_DESCRIPTION),
+                own_norm(REFERRING),
+                own_norm(INSTITUTION),
+                patient_tags,
+                norm(of_patient, tags::PATIENT_ID),
+                norm(of_patient, tags::PATIENT_NAME),
+                norm(of_patient, tags::PATIENT_BIRTH_DATE),
+                norm(of_patient, tags::PATIENT_SEX),
             ])
         })
         .map_err(sql)?;

@@ -95,6 +95,40 @@ fn everything_of(everything: &[Resource], resource: &Resource) -> Vec<String> {
     everything.iter().find(|r| r.id == resource.id).map(|r| r.modalities.clone()).unwrap_or_default()
 }
 
+/// Files of one PatientID may disagree about the rest: each study keeps, shows, finds and sorts by what its own files say.
+async fn studies_keep_their_own_copy_of_the_patient(db: &mut Fresh) {
+    const WEIGHT: Tag = Tag(0x0010, 0x1030);
+    for (n, name) in ["World", "Foo", "Hello"].into_iter().enumerate() {
+        let (study, series, sop) = (format!("1.{n}"), format!("2.{n}"), format!("3.{n}"));
+        let mut new = instance(&**db, ["COMMON", &study, &series, &sop]).await;
+        new.tags[0].put(tags::PATIENT_NAME, name);
+        new.tags[0].put(WEIGHT, name);
+        new.tags[1].put(tags::STUDY_DESCRIPTION, name);
+        put_new(&**db, new).await;
+    }
+    let patients = all(&**db, Level::Patient).await;
+    assert_eq!(patients.len(), 1);
+    assert_eq!(value(&patients[0], tags::PATIENT_NAME), "World", "the first one is the patient's");
+    for level in [Level::Study, Level::Series, Level::Instance] {
+        for resource in all(&**db, level).await {
+            assert_eq!(value(&resource, tags::PATIENT_NAME), value(&resource, tags::STUDY_DESCRIPTION));
+        }
+        for (tag, case_sensitive) in [(tags::PATIENT_NAME, true), (tags::PATIENT_NAME, false), (WEIGHT, true), (WEIGHT, false)] {
+            let rule = Rule::OneOf(vec!["Foo".into(), "Hello".into()]);
+            let found = check(&**db, &tagged(level, tag, rule, case_sensitive)).await;
+            assert_eq!(found.len(), 2);
+        }
+        let key = OrderBy { key: OrderKey::Tag(WEIGHT), cast: OrderAs::Text, descending: false };
+        let name = OrderBy { key: OrderKey::Tag(tags::PATIENT_NAME), ..key };
+        for order in [key, name] {
+            let request = FindRequest { order: vec![order], fields: Fields::ALL, ..FindRequest::all(level) };
+            let found = db.find(&request).await.unwrap();
+            let names: Vec<&str> = found.iter().map(|r| value(r, tags::PATIENT_NAME)).collect();
+            assert_eq!(names, ["Foo", "Hello", "World"]);
+        }
+    }
+}
+
 fn tagged(level: Level, tag: Tag, rule: Rule, case_sensitive: bool) -> FindRequest {
     FindRequest { tags: vec![TagConstraint { tag, rule, case_sensitive }], ..FindRequest::all(level) }
 }
@@ -401,6 +435,7 @@ async fn identifiers_are_looked_up(db: &mut Fresh) {
 for_each_index!(
     every_rule_at_every_level,
     rules_are_joined_and_paged,
+    studies_keep_their_own_copy_of_the_patient,
     modalities_in_study,
     related_resources,
     orders,

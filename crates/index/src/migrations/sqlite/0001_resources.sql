@@ -42,7 +42,8 @@ CREATE TABLE study (
     description TEXT,
     referring TEXT,
     institution TEXT,
-    -- of the patient's row
+    -- the patient as the study's first instance describes it: files of one PatientID may differ
+    patient_tags TEXT NOT NULL,
     patient_id TEXT,
     name TEXT,
     birth_date TEXT,
