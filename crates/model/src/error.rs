@@ -155,19 +155,31 @@ impl ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    payload: Option<Box<serde_json::Value>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     /// An error with a message that names what was wrong (file, option, tag, remote).
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), payload: None, source: None }
     }
 
     /// Adds the cause.
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Adds what a client can read by program (Orthanc: `ErrorPayload`).
+    pub fn with_payload(mut self, payload: serde_json::Value) -> Self {
+        self.payload = Some(Box::new(payload));
+        self
+    }
+
+    /// `ErrorPayload`
+    pub fn payload(&self) -> Option<&serde_json::Value> {
+        self.payload.as_deref()
     }
 
     pub fn kind(&self) -> ErrorKind {

@@ -8,6 +8,7 @@ pub mod change;
 pub mod error;
 pub mod id;
 pub mod instance;
+pub mod job;
 pub mod matching;
 pub mod metadata;
 pub mod ports;

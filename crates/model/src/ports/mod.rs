@@ -2,8 +2,10 @@
 
 pub mod hooks;
 pub mod index;
+pub mod jobs;
 pub mod storage;
 
 pub use hooks::Hooks;
 pub use index::Index;
+pub use jobs::Jobs;
 pub use storage::{BlobWriter, StorageArea};
