@@ -43,6 +43,6 @@ compiler:
 	@tests/install cc:gcc
 
 test-tools:
-	@tests/install storescu:dcmtk python3:python3
+	@tests/install storescu:dcmtk python3:python3 setpriv:util-linux postgresql haproxy
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || tests/install python3-venv
 	@tests/make-venv .venv tests/requirements.txt
