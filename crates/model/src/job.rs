@@ -280,6 +280,8 @@ pub struct NewNode {
     pub version: String,
     /// The kinds of job that it runs; none if it runs no jobs.
     pub kinds: Vec<String>,
+    /// It claims only jobs that were created after it joined (`--no-jobs`).
+    pub new_jobs_only: bool,
     /// A hash of the options that must be equal on all processes.
     pub configuration: String,
     /// For people: addresses, process number.
