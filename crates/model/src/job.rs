@@ -304,9 +304,11 @@ pub struct Node {
 }
 
 /// What a process says once a second.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Beat {
     pub node: NodeId,
+    /// The jobs that it knows to run.
+    pub running: Vec<JobId>,
     /// How long the others wait for the next beat before they take its jobs over.
     pub lease: Duration,
     pub draining: bool,

@@ -23,8 +23,9 @@ pub trait Jobs: Send + Sync {
     ///
     /// A rescued job becomes `Pending` with one crash more, unless a client wanted it to stop (`Cancel`: `Failure` 37;
     /// `Pause`: `Paused`), it is pinned (`Failure` 14), or it was its third crash (`Failure` -1, the details say so and name the
-    /// processes). A pinned job whose process is dead ends the same way while it waits. No rescue within one lease after the
-    /// database started: then nobody could beat.
+    /// processes). A pinned job whose process is dead ends the same way while it waits. A job that the caller has owned for 5 s
+    /// without knowing it (the answer to its claim was lost) waits again, without a crash. No rescue within one lease after
+    /// the database started: then nobody could beat.
     async fn tick(&self, beat: &Beat) -> Result<Tick>;
 
     /// Takes this process off the list. Its claims must be over.
