@@ -330,6 +330,8 @@ pub struct Tick {
     pub rescued: u64,
     /// The version of the settings.
     pub settings: i64,
+    /// A sweep of [`crate::ports::index::Upkeep`] has something to do.
+    pub due: bool,
 }
 
 /// Something happened in some process: look now instead of at the next beat. Hints may be lost and may come twice.
@@ -343,6 +345,8 @@ pub enum Hint {
     Ended(JobId),
     /// A setting changed.
     Settings,
+    /// Too much happened at once to name it: look at everything.
+    Look,
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ pub trait Jobs: Send + Sync {
 
     /// Ends a run: keeps the last checkpoint, publishes outputs (settling the intents of their blobs), and moves the job on.
     /// If a client wanted a cancel, `Paused` and `Released` become `Failure` 37. Ended jobs beyond `limits.history` go, oldest
-    /// completion first, save those that somebody waits for; outputs beyond `limits.outputs` go, least recently read first.
+    /// completion first; outputs beyond `limits.outputs` go, least recently read first. Both stay while somebody waits for the
+    /// job. An ended job has no steps any more.
     ///
     /// # Errors
     /// `Busy` if the intent of an output's blob is gone.
