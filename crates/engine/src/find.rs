@@ -149,6 +149,7 @@ fn plan(eng: &Engine, query: &Query) -> Plan {
     let request = FindRequest {
         level: query.level,
         related_to: query.related_to.clone(),
+        among: None,
         tags: indexed,
         metadata: query.metadata.clone(),
         labels: query.labels.clone(),

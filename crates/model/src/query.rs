@@ -85,6 +85,9 @@ pub struct FindRequest {
     pub level: Level,
     /// Only the resource itself, or what is below (or above) it.
     pub related_to: Vec<(Level, OrthancId)>,
+    /// Only these resources and what is below them. All are of one level, which is `level` or above it; unknown ids are passed
+    /// over. `None` for no such condition.
+    pub among: Option<(Level, Vec<OrthancId>)>,
     /// All must hold. Each tag is a main DICOM tag at `level` or above, or `ModalitiesInStudy`.
     pub tags: Vec<TagConstraint>,
     pub metadata: Vec<MetadataConstraint>,
@@ -105,6 +108,7 @@ impl FindRequest {
         Self {
             level,
             related_to: vec![],
+            among: None,
             tags: vec![],
             metadata: vec![],
             labels: vec![],

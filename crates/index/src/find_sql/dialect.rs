@@ -29,6 +29,13 @@ impl Dialect {
         }
     }
 
+    /// A SELECT of the numbers of a JSON array.
+    pub(super) fn integers(self, array: &str) -> String {
+        match self {
+            Self::Sqlite => format!("SELECT value FROM json_each({array})"),
+        }
+    }
+
     /// `model::matching::normalize` in the database, NULL for empty text.
     pub(super) fn normalized(self, text: &str) -> String {
         match self {

@@ -51,6 +51,7 @@ struct Driver {
 enum DrivenBy {
     Nothing,
     Related(usize),
+    Among,
     Tag(usize),
     Label,
     Order,
@@ -61,19 +62,21 @@ enum DrivenBy {
 pub(crate) struct Scope<'s> {
     /// The internal ids of `FindRequest::related_to`.
     pub(crate) related: &'s [(Level, i64)],
+    /// The level and the internal ids of `FindRequest::among`.
+    pub(crate) among: Option<(Level, &'s [i64])>,
     /// Whether instances may be hidden by their series.
     pub(crate) hidden: bool,
 }
 
 /// Builds the statement.
 pub(crate) fn build(dialect: Dialect, request: &FindRequest, scope: Scope<'_>, what: What) -> Search {
-    let related = scope.related;
-    let hidden = scope.hidden;
+    let Scope { related, among, hidden } = scope;
     let levels = (request.level, request.level);
     let mut builder = Builder { dialect, request, params: vec![], levels, hidden, conditions: vec![] };
-    let driver = builder.choose_driver(related, what);
+    let driver = builder.choose_driver(related, among.map(|(level, _)| level), what);
     builder.need(driver.level);
     builder.related(related, &driver);
+    builder.among(among, &driver);
     for (at, constraint) in request.tags.iter().enumerate() {
         builder.tag(constraint, driver.by == DrivenBy::Tag(at));
     }
@@ -110,10 +113,13 @@ impl Builder<'_> {
         self.levels = (self.levels.0.min(level), self.levels.1.max(level));
     }
 
-    fn choose_driver(&self, related: &[(Level, i64)], what: What) -> Driver {
+    fn choose_driver(&self, related: &[(Level, i64)], among: Option<Level>, what: What) -> Driver {
         // The lowest of the related resources is the most selective.
         if let Some((at, (level, _))) = related.iter().enumerate().max_by_key(|(_, (level, _))| *level) {
             return Driver { level: *level, index: None, by: DrivenBy::Related(at) };
+        }
+        if let Some(level) = among {
+            return Driver { level, index: None, by: DrivenBy::Among };
         }
         let level = self.request.level;
         let mut best: Option<(Selectivity, Driver)> = None;
@@ -165,6 +171,15 @@ impl Builder<'_> {
             let row = self.int(*row);
             self.conditions.push(format!("{id} = {row}"));
         }
+    }
+
+    fn among(&mut self, among: Option<(Level, &[i64])>, driver: &Driver) {
+        let Some((level, rows)) = among else { return };
+        self.need(level);
+        let id = format!("{}.id", alias(level));
+        let id = if driver.by == DrivenBy::Among { id } else { self.dialect.without_index(&id) };
+        let array = self.text(serde_json::Value::from(rows).to_string());
+        self.conditions.push(format!("{id} IN ({})", self.dialect.integers(&array)));
     }
 
     fn tag(&mut self, constraint: &TagConstraint, drives: bool) {

@@ -30,6 +30,16 @@ fn related(conn: &Connection, request: &FindRequest) -> Result<Option<Vec<(Level
     Ok(Some(found))
 }
 
+/// Internal ids of `request.among`.
+fn among(conn: &Connection, request: &FindRequest) -> Result<Option<(Level, Vec<i64>)>> {
+    let Some((level, ids)) = &request.among else { return Ok(None) };
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        found.extend(rows::resolve(conn, *level, *id)?);
+    }
+    Ok(Some((*level, found)))
+}
+
 /// Bytes of a case-sensitive pattern at most; others are cut to `NORM_CHARS` anyway.
 const PATTERN_BYTES: usize = 4096;
 
@@ -42,6 +52,9 @@ fn check(request: &FindRequest) -> Result<()> {
     if tags.chain(metadata).any(too_long) {
         return Err(Error::new(ErrorKind::OutOfRange, format!("a wildcard may have {PATTERN_BYTES} bytes at most")));
     }
+    if request.among.as_ref().is_some_and(|(level, _)| *level > request.level) {
+        return Err(Error::new(ErrorKind::Internal, "a search among resources below the level that is searched"));
+    }
     Ok(())
 }
 
@@ -49,6 +62,7 @@ fn check(request: &FindRequest) -> Result<()> {
 pub(super) fn find(conn: &Connection, request: &FindRequest) -> Result<Vec<Resource>> {
     check(request)?;
     let Some(related) = related(conn, request)? else { return Ok(vec![]) };
+    let among = among(conn, request)?;
     let ids = match related.as_slice() {
         // One resource: nothing to search.
         [(level, row)] if *level == request.level && is_bare(request) => {
@@ -58,13 +72,14 @@ pub(super) fn find(conn: &Connection, request: &FindRequest) -> Result<Vec<Resou
                 vec![]
             }
         }
-        related => ids(conn, &build(Dialect::Sqlite, request, scope(conn, related)?, What::Ids))?,
+        related => ids(conn, &build(Dialect::Sqlite, request, scope(conn, related, &among)?, What::Ids))?,
     };
     ids.into_iter().map(|row| load::resource(conn, request.level, row, request.fields)).collect()
 }
 
-fn scope<'r>(conn: &Connection, related: &'r [(Level, i64)]) -> Result<Scope<'r>> {
-    Ok(Scope { related, hidden: rows::any_hidden(conn)? })
+fn scope<'r>(conn: &Connection, related: &'r [(Level, i64)], among: &'r Option<(Level, Vec<i64>)>) -> Result<Scope<'r>> {
+    let among = among.as_ref().map(|(level, rows)| (*level, rows.as_slice()));
+    Ok(Scope { related, among, hidden: rows::any_hidden(conn)? })
 }
 
 fn ids(conn: &Connection, search: &Search) -> Result<Vec<i64>> {
@@ -75,7 +90,7 @@ fn ids(conn: &Connection, search: &Search) -> Result<Vec<i64>> {
 
 /// Whether nothing but `related_to` restricts the search.
 fn is_bare(request: &FindRequest) -> bool {
-    request.tags.is_empty() && request.metadata.is_empty() && request.labels.is_empty()
+    request.among.is_none() && request.tags.is_empty() && request.metadata.is_empty() && request.labels.is_empty()
 }
 
 /// How many resources a search finds. Counters answer where they can.
@@ -96,7 +111,7 @@ pub(super) fn count(conn: &Connection, request: &FindRequest) -> Result<u64> {
             _ => {}
         }
     }
-    let search = build(Dialect::Sqlite, request, scope(conn, &related)?, What::Count);
+    let search = build(Dialect::Sqlite, request, scope(conn, &related, &among(conn, request)?)?, What::Count);
     let count: i64 = conn
         .prepare_cached(&search.sql)
         .and_then(|mut s| s.query_row(params_from_iter(&search.params), |r| r.get(0)))

@@ -61,7 +61,7 @@ impl Index {
 
     fn assert_find(&self, request: &FindRequest, related: &[(Level, i64)], first: &str) {
         for (what, hidden) in [(What::Ids, true), (What::Count, true), (What::Ids, false), (What::Count, false)] {
-            let search = build(Dialect::Sqlite, request, Scope { related, hidden }, what);
+            let search = build(Dialect::Sqlite, request, Scope { related, among: None, hidden }, what);
             let first = if what == What::Count { first.trim_end_matches(" sorted") } else { first };
             self.assert_plan(&search.sql, params_from_iter(&search.params), first);
         }
@@ -151,10 +151,24 @@ fn relations_labels_and_orders_use_an_index() {
         (Level::Series, (Level::Patient, 7), "SEARCH p USING INTEGER PRIMARY KEY (rowid=?) sorted"),
         (Level::Study, (Level::Instance, 7), "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
     ] {
-        let plan = build(Dialect::Sqlite, &all(level), Scope { related: &[related], hidden: true }, What::Ids);
+        let plan = build(Dialect::Sqlite, &all(level), Scope { related: &[related], among: None, hidden: true }, What::Ids);
         let steps = index.plan(&plan.sql, params_from_iter(&plan.params));
         assert!(steps[0].starts_with(first.trim_end_matches(" sorted")), "{steps:#?}");
         assert!(steps.iter().all(|s| !s.starts_with("SCAN")), "{steps:#?}");
+    }
+    for (level, among, first) in [
+        (Level::Instance, Level::Study, "SEARCH st USING INTEGER PRIMARY KEY (rowid=?)"),
+        (Level::Instance, Level::Instance, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
+        (Level::Series, Level::Series, "SEARCH se USING INTEGER PRIMARY KEY (rowid=?)"),
+    ] {
+        for what in [What::Ids, What::Count] {
+            let scope = Scope { related: &[], among: Some((among, &[7, 8])), hidden: true };
+            let plan = build(Dialect::Sqlite, &all(level), scope, what);
+            let steps = index.plan(&plan.sql, params_from_iter(&plan.params));
+            assert!(steps[0].starts_with(first), "{steps:#?}");
+            let only_the_list = |s: &String| !s.starts_with("SCAN") || s.starts_with("SCAN json_each");
+            assert!(steps.iter().all(only_the_list), "{steps:#?}");
+        }
     }
     let labelled = FindRequest { labels: vec!["l".into(), "m".into()], ..all(Level::Study) };
     index.assert_find(&labelled, &[], "SEARCH dl USING PRIMARY KEY (label=? AND level=?)");
@@ -168,17 +182,17 @@ fn relations_labels_and_orders_use_an_index() {
             (OrderKey::Metadata(MetadataKind::LAST_UPDATE), "SCAN st USING COVERING INDEX study_last_update"),
         ] {
             let request = FindRequest { order: by(key, descending), ..all(Level::Study) };
-            let search = build(Dialect::Sqlite, &request, Scope { related: &[], hidden: true }, What::Ids);
+            let search = build(Dialect::Sqlite, &request, Scope { related: &[], among: None, hidden: true }, What::Ids);
             index.assert_plan(&search.sql, params_from_iter(&search.params), first);
         }
     }
     // Weak conditions are checked on the way through the order; a strong one drives, and its few answers are sorted.
     let mut weak = with(Level::Study, &[(tags::PATIENT_SEX, is("F")), (tags::STUDY_DESCRIPTION, like("*THORAX*"))]);
     weak.order = by(OrderKey::Tag(tags::STUDY_DATE), true);
-    let search = build(Dialect::Sqlite, &weak, Scope { related: &[], hidden: true }, What::Ids);
+    let search = build(Dialect::Sqlite, &weak, Scope { related: &[], among: None, hidden: true }, What::Ids);
     index.assert_plan(&search.sql, params_from_iter(&search.params), "SCAN st USING INDEX study_study_date");
     weak.tags.extend(with(Level::Study, &[(tags::PATIENT_ID, is("P7"))]).tags);
-    let search = build(Dialect::Sqlite, &weak, Scope { related: &[], hidden: true }, What::Ids);
+    let search = build(Dialect::Sqlite, &weak, Scope { related: &[], among: None, hidden: true }, What::Ids);
     index.assert_plan(
         &search.sql,
         params_from_iter(&search.params),

@@ -432,12 +432,53 @@ async fn identifiers_are_looked_up(db: &mut Fresh) {
     assert_eq!(levels, Level::ALL);
 }
 
+/// A set of resources of one level with what is below them, each once, in the order of creation.
+async fn among_a_set(db: &mut Fresh) {
+    fill(&**db).await;
+    let everything: Vec<Vec<Resource>> =
+        vec![all(&**db, Level::Patient).await, all(&**db, Level::Study).await, all(&**db, Level::Series).await, {
+            all(&**db, Level::Instance).await
+        }];
+    for level in Level::ALL {
+        for above in &Level::ALL[..=level as usize] {
+            let mut chosen: Vec<_> = everything[*above as usize].iter().rev().step_by(3).map(|r| r.id).collect();
+            let expected = everything[level as usize].iter().filter(|r| chosen.contains(&r.lineage[*above as usize].unwrap()));
+            let expected = ids_of(&expected.cloned().collect::<Vec<_>>());
+            chosen.extend([chosen[0], OrthancId::patient("nobody")]);
+            let request = FindRequest { among: Some((*above, chosen.clone())), ..FindRequest::all(level) };
+            assert_eq!(ids_of(&db.find(&request).await.unwrap()), expected, "{above:?} {level:?}");
+            assert_eq!(db.count(&request).await.unwrap(), expected.len() as u64);
+            // Together with other conditions, all must hold.
+            let one = everything[level as usize].iter().find(|r| r.id == expected[0]).unwrap();
+            let study = (Level::Patient, one.lineage[0].unwrap());
+            let narrower = FindRequest { related_to: vec![study], ..request.clone() };
+            let below = everything[level as usize].iter().filter(|r| r.lineage[0] == one.lineage[0]);
+            let below: Vec<_> =
+                ids_of(&below.cloned().collect::<Vec<_>>()).into_iter().filter(|i| expected.contains(i)).collect();
+            assert_eq!(ids_of(&db.find(&narrower).await.unwrap()), below);
+            let of_patient = TagConstraint {
+                tag: tags::PATIENT_ID,
+                rule: Rule::Single(one.tags[0].get(tags::PATIENT_ID).unwrap().into()),
+                case_sensitive: false,
+            };
+            let tagged = FindRequest { tags: vec![of_patient], ..request };
+            assert_eq!(ids_of(&db.find(&tagged).await.unwrap()), below);
+        }
+        let nothing = FindRequest { among: Some((Level::Patient, vec![])), ..FindRequest::all(level) };
+        assert_eq!((db.find(&nothing).await.unwrap().len(), db.count(&nothing).await.unwrap()), (0, 0));
+    }
+    let many = everything[3].iter().cycle().take(20_000).map(|r| r.id).collect();
+    let request = FindRequest { among: Some((Level::Instance, many)), ..FindRequest::all(Level::Instance) };
+    assert_eq!(db.find(&request).await.unwrap().len(), 48);
+}
+
 for_each_index!(
     every_rule_at_every_level,
     rules_are_joined_and_paged,
     studies_keep_their_own_copy_of_the_patient,
     modalities_in_study,
     related_resources,
+    among_a_set,
     orders,
     metadata_constraints,
     label_constraints,
