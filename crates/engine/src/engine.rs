@@ -1,6 +1,7 @@
 //! The engine: a bag of parts that every use case takes.
 
 use crate::blobs::BlobNames;
+use crate::logs::LogLevels;
 use crate::settings::Settings;
 use dataset::{CharacterSet, Dictionary, ReadOptions};
 use model::metadata::MetadataNames;
@@ -54,6 +55,8 @@ pub struct EngineConfig {
     pub dictionary: Arc<Dictionary>,
     /// `DefaultEncoding` at the start; [`Settings`] may change it.
     pub default_encoding: CharacterSet,
+    /// What the command line asks for; [`Settings`] may change it.
+    pub log_levels: LogLevels,
     pub modalities: ModalityNames,
 }
 
@@ -82,6 +85,7 @@ impl Default for EngineConfig {
             user_content_types: BTreeMap::new(),
             dictionary: Arc::new(Dictionary::standard()),
             default_encoding: CharacterSet::parse("Latin1").unwrap_or_default(),
+            log_levels: LogLevels::default(),
             modalities: BTreeMap::new(),
         }
     }

@@ -10,6 +10,7 @@ pub mod changes;
 pub mod delete;
 pub mod engine;
 pub mod find;
+pub mod logs;
 pub mod read;
 pub mod script;
 pub mod settings;
@@ -19,5 +20,6 @@ pub mod sweeps;
 
 pub use engine::{Ctx, Engine, EngineConfig, Modality, ModalityNames, Parts};
 pub use find::{Found, Query};
+pub use logs::LogLevels;
 pub use settings::Settings;
 pub use store::{Ingest, StoreOutcome};

@@ -1,7 +1,9 @@
 //! The command line, with Orthanc's options.
 
-use crate::telemetry::{Category, LogTarget, Logs, Verbosity};
+use crate::telemetry::{LogTarget, Logs};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use engine::LogLevels;
+use engine::logs::{Category, Verbosity};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -52,7 +54,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     Ok(Cli {
         action,
         configuration: matches.get_many("configuration").into_iter().flatten().cloned().collect(),
-        logs: Logs { target, verbosity: verbosity(&matches, "verbose", "trace"), categories: categories(&matches) },
+        logs: Logs { target, levels: levels(&matches) },
         no_jobs: matches.get_flag("no-jobs"),
         upgrade: matches.get_flag("upgrade"),
     })
@@ -68,12 +70,17 @@ fn verbosity(matches: &ArgMatches, verbose: &str, trace: &str) -> Verbosity {
     }
 }
 
-fn categories(matches: &ArgMatches) -> Vec<(Category, Verbosity)> {
-    let all = Category::ALL.into_iter().map(|category| {
+/// The verbosity of all, and of the categories that have one of their own.
+fn levels(matches: &ArgMatches) -> LogLevels {
+    let mut levels = LogLevels::all(verbosity(matches, "verbose", "trace"));
+    for category in Category::ALL {
         let [verbose, trace] = flags(category);
-        (category, verbosity(matches, verbose, trace))
-    });
-    all.filter(|(_, verbosity)| *verbosity != Verbosity::Default).collect()
+        match verbosity(matches, verbose, trace) {
+            Verbosity::Default => {}
+            own => levels.set(category, own),
+        }
+    }
+    levels
 }
 
 /// The options of one category of log lines.
@@ -145,8 +152,8 @@ mod tests {
         assert_eq!(cli.configuration, [PathBuf::from("a.json"), PathBuf::from("folder")]);
         assert!(cli.no_jobs && cli.upgrade);
         assert_eq!(cli.logs.target, LogTarget::File("x.log".into()));
-        assert_eq!(cli.logs.verbosity, Verbosity::Verbose);
-        assert_eq!(cli.logs.categories, [(Category::Dicom, Verbosity::Trace)]);
+        let levels = cli.logs.levels;
+        assert_eq!((levels.of(Category::Http), levels.of(Category::Dicom)), (Verbosity::Verbose, Verbosity::Trace));
         assert!(parsed("").unwrap().configuration.is_empty());
     }
 

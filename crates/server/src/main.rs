@@ -49,7 +49,7 @@ fn act(cli: &Cli) -> anyhow::Result<()> {
         Action::Serve => {
             let settings = settings(cli)?;
             let logs = telemetry::start(&cli.logs)?;
-            let ended = run::serve(cli, &settings);
+            let ended = run::serve(cli, &settings, logs.filter.clone());
             if let Err(error) = &ended {
                 tracing::error!("{error:#}");
             }

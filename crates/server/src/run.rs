@@ -3,6 +3,7 @@
 
 use crate::cli::Cli;
 use crate::config::{self, Settings};
+use crate::telemetry::Filter;
 use crate::wire;
 use anyhow::Context;
 use engine::{Engine, sweeps};
@@ -23,20 +24,22 @@ const GRACE: Duration = Duration::from_secs(8);
 ///
 /// # Errors
 /// What keeps it from starting, or from ending well.
-pub fn serve(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
+pub fn serve(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let ended = runtime.block_on(live(cli, settings));
+    let ended = runtime.block_on(live(cli, settings, logs));
     // File work that hangs (a dead network file system) must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-async fn live(cli: &Cli, settings: &Settings) -> anyhow::Result<()> {
+async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()> {
     let mut signals = Signals::new()?; // first of all, so that a signal during a long start is not lost
-    let config = config::orthanc::config(settings).context("the configuration is refused")?;
+    let mut config = config::orthanc::config(settings).context("the configuration is refused")?;
+    config.engine.log_levels = cli.logs.levels;
     greet(cli, settings);
 
     let engine = wire::engine(&config).await?;
+    engine.settings.on_log_levels(move |levels| logs.set(levels));
     sweeps::recover(&engine).await.context("cannot clean up after the last run")?;
     engine::settings::reset(&engine).await?;
 

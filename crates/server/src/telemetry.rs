@@ -5,6 +5,8 @@
 //! which are counted, and never stops the server.
 
 use anyhow::Context;
+use engine::LogLevels;
+use engine::logs::{Category, Verbosity};
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -13,9 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Lines that may wait for the log to be written.
@@ -25,46 +29,16 @@ const BATCH: usize = 64 << 10;
 /// How long the end of the program waits for the last lines.
 const FLUSH: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verbosity {
-    Default,
-    Verbose,
-    Trace,
-}
-
-/// Orthanc's categories of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Category {
-    Generic,
-    Plugins,
-    Http,
-    Sqlite,
-    Dicom,
-    Jobs,
-    Lua,
-}
-
-impl Category {
-    pub const ALL: [Category; 7] = {
-        use Category::*;
-        [Generic, Plugins, Http, Sqlite, Dicom, Jobs, Lua]
-    };
-
-    pub fn name(self) -> &'static str {
-        ["generic", "plugins", "http", "sqlite", "dicom", "jobs", "lua"][self as usize]
-    }
-
-    /// The rooms (and parts of them) whose lines belong to the category.
-    fn targets(self) -> &'static [&'static str] {
-        match self {
-            Category::Generic => &["pleiad", "engine", "storage", "model", "dataset"],
-            Category::Plugins => &["plugins"],
-            Category::Http => &["http", "web", "rest"],
-            Category::Sqlite => &["index"],
-            Category::Dicom => &["dicom", "dimse", "scp"],
-            Category::Jobs => &["jobs", "engine::jobs"],
-            Category::Lua => &["lua", "scripting"],
-        }
+/// The rooms (and parts of them) whose lines belong to a category.
+fn targets(category: Category) -> &'static [&'static str] {
+    match category {
+        Category::Generic => &["pleiad", "engine", "storage", "model", "dataset"],
+        Category::Plugins => &["plugins"],
+        Category::Http => &["http", "web", "rest"],
+        Category::Sqlite => &["index"],
+        Category::Dicom => &["dicom", "dimse", "scp"],
+        Category::Jobs => &["jobs", "engine::jobs"],
+        Category::Lua => &["lua", "scripting"],
     }
 }
 
@@ -76,32 +50,26 @@ pub enum LogTarget {
     Folder(PathBuf),
 }
 
-/// What is logged, and where to.
+/// What is logged at first, and where to.
 #[derive(Clone, Debug)]
 pub struct Logs {
     pub target: LogTarget,
-    pub verbosity: Verbosity,
-    /// Categories with a verbosity of their own.
-    pub categories: Vec<(Category, Verbosity)>,
+    pub levels: LogLevels,
 }
 
-impl Logs {
-    fn filter(&self) -> Targets {
-        let base = |verbosity| match verbosity {
-            Verbosity::Default => LevelFilter::WARN,
-            Verbosity::Verbose => LevelFilter::INFO,
-            Verbosity::Trace => LevelFilter::TRACE,
-        };
-        // Libraries are worth their warnings, and no more than that.
-        let mut targets = Targets::new().with_default(LevelFilter::WARN);
-        let all = Category::ALL.map(|category| (category, self.verbosity));
-        for (category, verbosity) in all.iter().chain(&self.categories) {
-            targets = targets.with_targets(category.targets().iter().map(|target| (*target, base(*verbosity))));
-        }
-        // The life of the server itself is always told.
-        let life = self.categories.iter().find(|(c, _)| *c == Category::Generic).map_or(self.verbosity, |(_, v)| *v);
-        targets.with_target("pleiad", base(life).max(LevelFilter::INFO))
+fn filter(levels: &LogLevels) -> Targets {
+    let base = |category| match levels.of(category) {
+        Verbosity::Default => LevelFilter::WARN,
+        Verbosity::Verbose => LevelFilter::INFO,
+        Verbosity::Trace => LevelFilter::TRACE,
+    };
+    // Libraries are worth their warnings, and no more than that.
+    let mut all = Targets::new().with_default(LevelFilter::WARN);
+    for category in Category::ALL {
+        all = all.with_targets(targets(category).iter().map(|target| (*target, base(category))));
     }
+    // The life of the server itself is always told.
+    all.with_target("pleiad", base(Category::Generic).max(LevelFilter::INFO))
 }
 
 /// Begins to log. Keep the result until the end.
@@ -118,9 +86,10 @@ pub fn start(logs: &Logs) -> anyhow::Result<LogGuard> {
             Sink::start(open_log(&folder.join(name))?)
         }
     };
-    let guard = LogGuard(sink.clone());
+    let (filter, handle) = reload::Layer::new(filter(&logs.levels));
+    let guard = LogGuard { sink: sink.clone(), filter: Filter(handle) };
     let layer = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(sink);
-    tracing_subscriber::registry().with(logs.filter()).with(layer).try_init().context("logs began twice")?;
+    tracing_subscriber::registry().with(filter).with(layer).try_init().context("logs began twice")?;
     log_panics();
     Ok(guard)
 }
@@ -211,15 +180,30 @@ impl MakeWriter<'_> for Sink {
     }
 }
 
+/// What is logged now.
+#[derive(Clone)]
+pub struct Filter(reload::Handle<Targets, Registry>);
+
+impl Filter {
+    /// Logs so much from now on.
+    pub fn set(&self, levels: &LogLevels) {
+        // It fails only when logging has ended.
+        let _ = self.0.reload(filter(levels));
+    }
+}
+
 /// Writes the last lines when it is dropped, if that is possible within a second.
-pub struct LogGuard(Sink);
+pub struct LogGuard {
+    sink: Sink,
+    pub filter: Filter,
+}
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
         let (done, wait) = sync_channel(1);
         let end = Instant::now() + FLUSH;
         while Instant::now() < end {
-            match self.0.queue.try_send(Message::Flush(done.clone())) {
+            match self.sink.queue.try_send(Message::Flush(done.clone())) {
                 Ok(()) => {
                     let _ = wait.recv_timeout(end.saturating_duration_since(Instant::now()));
                     return;
@@ -245,7 +229,8 @@ mod tests {
             sink.write_all(format!("{n:0>100}\n").as_bytes()).unwrap();
         }
         // All lines are accepted above although the pipe was full; now somebody reads.
-        let guard = LogGuard(sink.clone());
+        let filter = Filter(reload::Layer::new(filter(&LogLevels::default())).1);
+        let guard = LogGuard { sink: sink.clone(), filter };
         drop(sink);
         let all = std::thread::spawn(move || {
             let mut text = String::new();
@@ -268,7 +253,9 @@ mod tests {
     #[test]
     fn levels_and_categories_are_orthancs() {
         let logs = |verbosity, categories: &[(Category, Verbosity)]| {
-            Logs { target: LogTarget::Stderr, verbosity, categories: categories.to_vec() }.filter()
+            let mut levels = LogLevels::all(verbosity);
+            categories.iter().for_each(|(category, verbosity)| levels.set(*category, *verbosity));
+            filter(&levels)
         };
         let quiet = logs(Verbosity::Default, &[]);
         assert!(quiet.would_enable("pleiad::run", &Level::INFO) && quiet.would_enable("hyper", &Level::WARN));

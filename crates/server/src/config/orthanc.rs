@@ -3,7 +3,7 @@
 use super::{ConfigError, Settings};
 use dataset::{CharacterSet, Dictionary};
 use engine::engine::StorageAccessOnFind;
-use engine::{EngineConfig, Modality, ModalityNames};
+use engine::{EngineConfig, LogLevels, Modality, ModalityNames};
 use model::metadata::MetadataNames;
 use model::{Level, MainTags, Overwrite};
 use scp::{ScpConfig, TRANSFER_SYNTAXES, TransferSyntaxGroup, accepted_sop_classes, accepted_transfer_syntaxes};
@@ -83,6 +83,8 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
         default_encoding: errors
             .take("DefaultEncoding", CharacterSet::parse(encoding).ok_or("unknown encoding"))
             .unwrap_or_default(),
+        // The command line decides.
+        log_levels: LogLevels::default(),
         modalities: modalities(settings, errors),
     }
 }
