@@ -79,6 +79,16 @@ def padding(case, path, theirs, ours):
     return isinstance(theirs, str) and isinstance(ours, str) and theirs != ours and theirs.strip(' \0') == ours.strip(' \0')
 
 
+@rule('PS3.18 F.2.3: decimal strings may be shown as text, which keeps their digits; pydicom makes numbers of them.')
+def decimal_string(case, path, theirs, ours):
+    if not isinstance(theirs, (int, float)) or not isinstance(ours, str) or len(path) < 3:
+        return False
+    element = case.ours
+    for step in path[:-2]:
+        element = element[step]
+    return element['vr'] == 'DS' and float(ours) == theirs
+
+
 @rule('PS3.18 F.2.5: an empty value among several is null; pydicom writes an empty string.')
 def empty_is_null(case, path, theirs, ours):
     return ours is None and isinstance(theirs, str) and theirs.strip() == ''

@@ -100,11 +100,19 @@ pub struct Stored {
 /// # Errors
 /// `UnknownResource`, `InexistentFile`, `Corrupted` if what is stored is no DICOM any more.
 pub async fn dataset(eng: &Engine, ctx: &Ctx, instance: OrthancId, extent: Extent) -> Result<Stored> {
-    let mut located = locate(eng, ctx, Level::Instance, instance, ContentType::DICOM).await?;
+    first_dataset(eng, ctx, Level::Instance, instance, extent).await
+}
+
+/// Reads the data set of the first instance at or below a resource.
+///
+/// # Errors
+/// As [`dataset`].
+pub async fn first_dataset(eng: &Engine, _ctx: &Ctx, level: Level, id: OrthancId, extent: Extent) -> Result<Stored> {
+    let mut located = first_instance(eng, level, id).await?;
     match of(eng, &located, extent).await {
         // The instance may have been overwritten between the two reads: its row then names another blob.
         Err(error) if error.kind() == ErrorKind::InexistentFile => {
-            located = locate(eng, ctx, Level::Instance, instance, ContentType::DICOM).await?;
+            located = first_instance(eng, level, id).await?;
             of(eng, &located, extent).await
         }
         other => other,

@@ -11,6 +11,7 @@ pub mod instance;
 pub mod job;
 pub mod matching;
 pub mod metadata;
+pub mod modules;
 pub mod ports;
 pub mod query;
 pub mod resource;

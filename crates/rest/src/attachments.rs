@@ -1,6 +1,6 @@
 //! `/{level}/{id}/attachments` (Orthanc book, "Attachments"). `compress` and `uncompress` come later.
 
-use crate::metadata::{etag, revision};
+use crate::metadata::{check_match, etag, not_needed, revision};
 use crate::state::Rest;
 use crate::target::Target;
 use axum::Router;
@@ -8,7 +8,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use engine::{annotations, find, read};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use model::{Attachment, Compression, ContentType, Error, ErrorKind, Fields, Level, Result};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -110,10 +110,9 @@ async fn get_operations(
     headers: HeaderMap,
 ) -> HttpResult<Response> {
     let attachment = located(&rest, &ctx, target, &name).await?;
-    let tag = [(header::ETAG, etag(attachment.revision, &attachment.md5))];
-    revision(&headers, header::IF_NONE_MATCH)?;
-    if headers.get(header::IF_NONE_MATCH) == Some(&tag[0].1) {
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    let tag = etag(attachment.revision, &attachment.md5);
+    if let Some(answer) = not_needed(&headers, &tag) {
+        return Ok(answer);
     }
     let mut operations = vec!["compress", "compressed-data"];
     let has_md5 = !attachment.md5.is_empty();
@@ -128,7 +127,7 @@ async fn get_operations(
     if has_md5 {
         operations.push("verify-md5");
     }
-    Ok((tag, Json(json!(operations))).into_response())
+    Ok(([(header::ETAG, tag)], Json(json!(operations))).into_response())
 }
 
 /// `GET …/{name}/{property}`: one property as text, or all of them as JSON (`info`).
@@ -141,9 +140,8 @@ async fn get_property(
 ) -> HttpResult<Response> {
     let a = located(&rest, &ctx, target, &name).await?;
     let tag = etag(a.revision, &a.md5);
-    revision(&headers, header::IF_NONE_MATCH)?;
-    if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    if let Some(answer) = not_needed(&headers, &tag) {
+        return Ok(answer);
     }
     let text = match property.as_str() {
         "size" => a.size_bytes.to_string(),
@@ -171,9 +169,8 @@ async fn get_data(
 ) -> HttpResult<Response> {
     let attachment = located(&rest, &ctx, target, &name).await?;
     let tag = etag(attachment.revision, &attachment.md5);
-    revision(&headers, header::IF_NONE_MATCH)?;
-    if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    if let Some(answer) = not_needed(&headers, &tag) {
+        return Ok(answer);
     }
     let file = File {
         size_bytes: attachment.size_bytes,
@@ -198,6 +195,18 @@ async fn verify_md5(
     Ok(Json(json!({})))
 }
 
+/// The ETag that a user attachment has now, if it is there and revisions count.
+async fn current(rest: &Rest, ctx: &engine::Ctx, target: Target, content: ContentType) -> Result<Option<HeaderValue>> {
+    if !(rest.engine.config.check_revisions && content.is_user()) {
+        return Ok(None);
+    }
+    match read::locate(&rest.engine, ctx, target.level, target.id, content).await {
+        Ok(found) => Ok(Some(etag(found.attachment.revision, &found.attachment.md5))),
+        Err(error) if error.kind() == ErrorKind::InexistentItem => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// `PUT …/attachments/{name}`: stores a user attachment.
 async fn put_one(
     State(rest): State<Arc<Rest>>,
@@ -208,6 +217,7 @@ async fn put_one(
 ) -> HttpResult<Response> {
     let content = content_type(&rest, &name)?;
     let if_match = revision(request.headers(), header::IF_MATCH)?;
+    check_match(request.headers(), current(&rest, &ctx, target, content).await?)?;
     let limit = request.extensions().get::<MaxBody>().map_or(0, |m| m.0);
     let body = web::body::stream(request.into_body(), limit);
     let new = annotations::set_attachment(&rest.engine, &ctx, (target.level, target.id), content, body, if_match).await?;
@@ -226,6 +236,7 @@ async fn delete_one(
 ) -> HttpResult<Json> {
     let content = content_type(&rest, &name)?;
     let if_match = revision(&headers, header::IF_MATCH)?;
+    check_match(&headers, current(&rest, &ctx, target, content).await?)?;
     annotations::delete_attachment(&rest.engine, &ctx, (target.level, target.id), content, if_match).await?;
     Ok(Json(json!({})))
 }

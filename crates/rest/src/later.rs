@@ -34,7 +34,6 @@ const PATHS: &[&str] = &[
     "/instances/{id}/export",
     "/series/{id}/numpy",
     "/series/{id}/ordered-slices",
-    "/studies/{id}/module-patient",
     "/studies/{id}/split",
     "/studies/{id}/merge",
     "/tools/create-archive",
@@ -49,14 +48,12 @@ const PATHS: &[&str] = &[
     "/tools/dicom-conformance",
     "/tools/reconstruct",
     "/tools/reset",
-    "/tools/invalidate-tags",
-    "/tools/log-level",
     "/tools/metrics",
     "/tools/now-local",
 ];
 
 /// Last parts of paths below each level.
-const BELOW: &[&str] = &["archive", "media", "anonymize", "modify", "module", "reconstruct"];
+const BELOW: &[&str] = &["archive", "media", "anonymize", "modify", "reconstruct"];
 
 pub fn routes() -> Router<Arc<Rest>> {
     let mut router = PATHS.iter().fold(Router::new(), |router, path| router.route(path, any(not_yet)));

@@ -12,6 +12,7 @@ mod groups;
 mod instances;
 mod later;
 mod metadata;
+mod modules;
 mod remotes;
 mod resources;
 mod state;
@@ -38,6 +39,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(files::routes())
         .merge(tags::routes())
         .merge(groups::routes())
+        .merge(modules::routes())
         .merge(metadata::routes())
         .merge(attachments::routes())
         .merge(changes::routes())

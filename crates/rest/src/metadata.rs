@@ -12,7 +12,7 @@ use model::{Error, ErrorKind, Fields, Level, MetadataValue, Result};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use web::error::HttpResult;
-use web::{Caller, Json, Params};
+use web::{Caller, HttpError, Json, Params};
 
 pub fn routes() -> Router<Arc<Rest>> {
     Level::ALL.into_iter().fold(Router::new(), |router, level| {
@@ -64,6 +64,17 @@ pub fn revision(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<
     text.split('-').next().unwrap_or_default().parse().map(Some).map_err(|_| bad())
 }
 
+/// The answer to a reader that has the version `tag` already (304), or whose `If-None-Match` names none (400). Orthanc tells
+/// the version with both.
+pub fn not_needed(headers: &HeaderMap, tag: &HeaderValue) -> Option<Response> {
+    let answer = match revision(headers, header::IF_NONE_MATCH) {
+        Err(error) => HttpError(error).into_response(),
+        Ok(_) if headers.get(header::IF_NONE_MATCH) == Some(tag) => StatusCode::NOT_MODIFIED.into_response(),
+        Ok(_) => return None,
+    };
+    Some(([(header::ETAG, tag.clone())], answer).into_response())
+}
+
 /// Refuses an `If-Match` whose revision is right but whose MD5 is another's.
 ///
 /// # Errors
@@ -99,13 +110,12 @@ async fn get_one(
     let found = find::one(&rest.engine, &ctx, target.level, target.id, METADATA, vec![]).await?;
     // Orthanc: a known metadata that is not set answers 404 without a body.
     let Some(value) = found.resource.metadata.get(&kind) else { return Ok(StatusCode::NOT_FOUND.into_response()) };
-    let tag = [(header::ETAG, value_etag(value))];
-    revision(&headers, header::IF_NONE_MATCH)?;
-    if headers.get(header::IF_NONE_MATCH) == Some(&tag[0].1) {
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    let tag = value_etag(value);
+    if let Some(answer) = not_needed(&headers, &tag) {
+        return Ok(answer);
     }
     let body = value.value.clone();
-    Ok((tag, [(header::CONTENT_TYPE, "text/plain")], body).into_response())
+    Ok(([(header::ETAG, tag)], [(header::CONTENT_TYPE, "text/plain")], body).into_response())
 }
 
 /// `PUT …/metadata/{name}`: sets a user metadata to the text of the body.

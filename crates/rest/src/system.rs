@@ -3,7 +3,7 @@
 use crate::state::Rest;
 use axum::Router;
 use axum::extract::State;
-use axum::response::{Html, IntoResponse};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use engine::{Ctx, changes, statistics};
 use http::{StatusCode, header};
@@ -89,9 +89,13 @@ async fn get_health() -> StatusCode {
 }
 
 /// `GET /readyz`: the index answers and nobody asked to stop.
-async fn get_ready(State(rest): State<Arc<Rest>>) -> StatusCode {
+async fn get_ready(State(rest): State<Arc<Rest>>) -> Response {
     let ready = !rest.shutdown.is_cancelled() && statistics::totals(&rest.engine, &Ctx::default()).await.is_ok();
-    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    if ready {
+        StatusCode::OK.into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, web::error::RETRY_AFTER)]).into_response()
+    }
 }
 
 /// `GET /tools/metrics-prometheus`: Orthanc's names, and latencies as histograms.

@@ -37,11 +37,11 @@ pub(crate) fn options(rest: &Rest, params: &Params) -> Result<JsonOptions> {
     Ok(JsonOptions { max_string_length: MAX_VALUE_BYTES, ignore_length, ..JsonOptions::default() })
 }
 
-/// `?short` or `?simplify`, else everything about each tag.
+/// `?simplify` or `?short`, else everything about each tag.
 pub(crate) fn wanted(params: &Params) -> Result<Format> {
     Ok(match format(params)? {
-        Format::Short => Format::Short,
         _ if params.flag("simplify")? => Format::Simplified,
+        Format::Short => Format::Short,
         _ => Format::Full,
     })
 }

@@ -1,11 +1,13 @@
-//! `/tools`: clock, identifiers, scripts, settings, shutdown.
+//! `/tools`: clock, identifiers, scripts, settings, logs, shutdown.
 
 use crate::state::Rest;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::{get, post};
+use engine::logs::{Category, Verbosity};
 use engine::{annotations, script, settings};
+use http::Uri;
 use model::{Error, ErrorKind, Result, time};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -13,7 +15,12 @@ use web::error::HttpResult;
 use web::{Caller, Json, Params};
 
 pub fn routes() -> Router<Arc<Rest>> {
-    Router::new()
+    let router = Category::ALL.into_iter().fold(Router::new(), |router, category| {
+        router.route(&format!("/tools/log-level-{}", category.name()), get(get_log_level).put(put_log_level))
+    });
+    router
+        .route("/tools", get(get_tools))
+        .route("/tools/log-level", get(get_log_level).put(put_log_level))
         .route("/tools/now", get(get_now))
         .route("/tools/generate-uid", get(get_uid))
         .route("/tools/labels", get(get_labels))
@@ -23,6 +30,52 @@ pub fn routes() -> Router<Arc<Rest>> {
         .route("/tools/accepted-transfer-syntaxes", get(get_syntaxes).put(put_syntaxes))
         .route("/tools/accepted-sop-classes", get(get_sop_classes))
         .route("/tools/unknown-sop-class-accepted", get(get_unknown).put(put_unknown))
+        .route("/tools/invalidate-tags", post(post_invalidate))
+}
+
+/// What is below `/tools`, built or not.
+const TOOLS: &[&str] = &[
+    "accepted-sop-classes",
+    "accepted-transfer-syntaxes",
+    "bulk-anonymize",
+    "bulk-content",
+    "bulk-delete",
+    "bulk-modify",
+    "count-resources",
+    "create-archive",
+    "create-dicom",
+    "create-media",
+    "create-media-extended",
+    "default-encoding",
+    "dicom-conformance",
+    "dicom-echo",
+    "execute-script",
+    "find",
+    "generate-uid",
+    "invalidate-tags",
+    "labels",
+    "log-level",
+    "log-level-dicom",
+    "log-level-generic",
+    "log-level-http",
+    "log-level-jobs",
+    "log-level-lua",
+    "log-level-plugins",
+    "log-level-sqlite",
+    "lookup",
+    "metrics",
+    "metrics-prometheus",
+    "now",
+    "now-local",
+    "reconstruct",
+    "reset",
+    "shutdown",
+    "unknown-sop-class-accepted",
+];
+
+/// `GET /tools`.
+async fn get_tools() -> Json {
+    Json(json!(TOOLS))
 }
 
 async fn text(body: Body) -> Result<String> {
@@ -121,4 +174,28 @@ async fn put_unknown(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: B
     };
     settings::set_unknown_sop_class_accepted(&rest.engine, &ctx, accepted).await?;
     Ok(String::new())
+}
+
+/// The category that a path names; none for all of them.
+fn category(uri: &Uri) -> Option<Category> {
+    let name = uri.path().strip_prefix("/tools/log-level-")?;
+    Category::ALL.into_iter().find(|c| c.name() == name)
+}
+
+/// `GET /tools/log-level` and `/tools/log-level-{category}`: `default`, `verbose` or `trace`; of all, the most talkative counts.
+async fn get_log_level(State(rest): State<Arc<Rest>>, uri: Uri) -> &'static str {
+    let levels = rest.engine.settings.log_levels();
+    category(&uri).map_or_else(|| levels.highest(), |c| levels.of(c)).name()
+}
+
+/// `PUT /tools/log-level` and `/tools/log-level-{category}`.
+async fn put_log_level(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, uri: Uri, body: Body) -> HttpResult<String> {
+    let verbosity = Verbosity::parse(&text(body).await?)?;
+    settings::set_log_level(&rest.engine, &ctx, category(&uri), verbosity).await?;
+    Ok(String::new())
+}
+
+/// `POST /tools/invalidate-tags`: tags are read from the files at each request, so no copy of them can be out of date.
+async fn post_invalidate() -> String {
+    String::new()
 }

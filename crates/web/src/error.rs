@@ -20,6 +20,9 @@ impl<E: Into<Error>> From<E> for HttpError {
 /// What handlers return.
 pub type HttpResult<T> = Result<T, HttpError>;
 
+/// When a client may come again after a 503, in seconds.
+pub const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
 /// The HTTP status of each kind (Orthanc book, "Error codes").
 pub fn status(kind: ErrorKind) -> StatusCode {
     use ErrorKind::*;
@@ -54,7 +57,7 @@ impl IntoResponse for HttpError {
         }
         let mut response = status.into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         response.extensions_mut().insert(Arc::new(self.0));
         response

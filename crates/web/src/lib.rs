@@ -1,5 +1,5 @@
-//! Room `web`: what every HTTP door shares: the listener, authentication, Orthanc's error bodies, query parameters, ranges,
-//! bounded bodies, request logs and latency metrics.
+//! Room `web`: what every HTTP door shares: the listener, authentication, Orthanc's error bodies, query parameters, ranges, XML
+//! for those who want it, bounded bodies, request logs and latency metrics.
 //!
 //! It knows no route of an API. Start at [`serve::serve`], then [`error::HttpError`].
 
@@ -13,6 +13,7 @@ pub mod params;
 pub mod range;
 mod rewrite;
 pub mod serve;
+mod xml;
 
 pub use auth::Users;
 pub use caller::Caller;

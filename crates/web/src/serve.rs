@@ -5,6 +5,7 @@ use crate::body::MaxBody;
 use crate::caller::Remote;
 use crate::error;
 use crate::metrics::Latencies;
+use crate::xml;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
@@ -102,6 +103,7 @@ pub async fn serve(config: HttpConfig, router: Router, latencies: Arc<Latencies>
 fn wrap(config: &HttpConfig, router: Router, latencies: Arc<Latencies>) -> Router {
     let access = Access { authentication: config.authentication, users: config.users.clone(), remote: config.remote_access };
     router
+        .layer(middleware::from_fn(xml::negotiate))
         .layer(middleware::from_fn_with_state(Arc::new(access), auth::check))
         .layer(middleware::from_fn_with_state(config.max_body_bytes, limit_body))
         .layer(middleware::from_fn(catch_panic))

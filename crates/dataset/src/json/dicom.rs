@@ -143,7 +143,8 @@ fn strings(vr: VR, data: &DataSet, raw: &[u8]) -> Json {
     text.split('\\').map(|value| one(vr, value)).collect()
 }
 
-/// One value: null if it is empty, a number if it is a decimal or integer string that JSON can hold (PS3.18 F.2.3).
+/// One value: null if it is empty, a number if it is an integer string. Decimal strings may be either (PS3.18 F.2.3): they stay
+/// text, as in Orthanc, so that no digit is lost.
 fn one(vr: VR, value: &str) -> Json {
     let value = value.trim_end_matches([' ', '\0']);
     let value = if matches!(vr, VR::PN) { value } else { value.trim_start_matches(' ') };
@@ -153,7 +154,6 @@ fn one(vr: VR, value: &str) -> Json {
     match vr {
         VR::PN => person_name(value),
         VR::IS => value.parse::<i64>().map_or_else(|_| decimal(value), Json::from),
-        VR::DS => decimal(value),
         _ => Json::String(value.to_owned()),
     }
 }

@@ -103,7 +103,7 @@ fn dicom_json_follows_the_standard() {
         "00200013": { "vr": "IS", "Value": [7] },
         "00280009": { "vr": "AT", "Value": ["00181063"] },
         "00280010": { "vr": "US", "Value": [512] },
-        "00280030": { "vr": "DS", "Value": [0.5, null, "x"] },
+        "00280030": { "vr": "DS", "Value": ["0.5", null, "x"] },
         "00324000": { "vr": "LT" },
         "7FE00010": { "vr": "OB", "InlineBinary": "AQID" },
     });
