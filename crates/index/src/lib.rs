@@ -5,5 +5,6 @@
 //! `find_sql.rs` (how a search becomes SQL). The tables are in `migrations/`.
 
 mod find_sql;
+pub mod postgres;
 pub mod sqlite;
 mod text;

@@ -1,0 +1,66 @@
+//! Which processes are alive, as far as their blobs are concerned: the one place that knows the rule.
+//!
+//! A process has a row with a lease on the database's clock. What it reserved and did not use is an orphan once the lease is over. The
+//! lease may be long: orphans are only wasted space. A process that loses its lease and lives is harmed no more than by `Busy`.
+
+use super::error::sql;
+use super::pool;
+use deadpool_postgres::Pool;
+use model::Result;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// Seconds.
+const LEASE: f64 = 600.0;
+const RENEWAL: Duration = Duration::from_secs(60);
+
+/// This process, as an owner of blob names. Random: never used again.
+pub(super) struct Node {
+    pub(super) id: Uuid,
+    renewal: JoinHandle<()>,
+}
+
+impl Node {
+    /// Registers a new process, and keeps it alive until it is dropped.
+    pub(super) async fn join(pool: &Pool) -> Result<Self> {
+        let id = Uuid::new_v4();
+        renew(pool, id).await?;
+        let pool = pool.clone();
+        let renewal = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(RENEWAL).await;
+                if let Err(error) = renew(&pool, id).await {
+                    tracing::debug!(%error, "the lease of this process could not be renewed");
+                }
+            }
+        });
+        Ok(Self { id, renewal })
+    }
+
+    /// Ends the lease: what is still reserved are orphans from now on.
+    pub(super) async fn leave(&self, pool: &Pool) -> Result<()> {
+        self.renewal.abort();
+        let client = pool::get(pool).await?;
+        client.execute("DELETE FROM blob_node WHERE node = $1", &[&self.id]).await.map(|_| ()).map_err(sql)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
+async fn renew(pool: &Pool, id: Uuid) -> Result<()> {
+    let client = pool::get(pool).await?;
+    client
+        .execute(
+            "INSERT INTO blob_node (node, alive_until) VALUES ($1, clock_timestamp() + make_interval(secs => $2))
+             ON CONFLICT (node) DO UPDATE SET alive_until = excluded.alive_until",
+            &[&id, &LEASE],
+        )
+        .await
+        .map(|_| ())
+        .map_err(sql)
+}
