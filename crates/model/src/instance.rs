@@ -142,6 +142,21 @@ pub struct NewInstance {
     pub overwrite: Overwrite,
 }
 
+/// What the file of a stored instance says, read again (Orthanc: `/{level}/{id}/reconstruct`).
+#[derive(Clone, Debug)]
+pub struct Reread {
+    pub ids: InstanceIds,
+    /// The rows to be changed.
+    pub levels: Vec<Level>,
+    /// Main DICOM tags by level.
+    pub tags: [TagMap; 4],
+    pub sop_class_uid: String,
+    pub expected_instances: Option<u32>,
+    pub index_in_series: Option<i64>,
+    /// Metadata that follow from the data set, by level, `None` for what it does not have. Others stay as they are.
+    pub metadata: [BTreeMap<MetadataKind, Option<String>>; 4],
+}
+
 /// What became of a store request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreStatus {

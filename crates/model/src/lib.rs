@@ -21,7 +21,9 @@ pub mod time;
 pub use change::{Change, ChangeType, ChangesPage, ChangesRequest, Exported, ExportsPage};
 pub use error::{Error, ErrorKind, Result};
 pub use id::{AttachmentId, Level, OrthancId};
-pub use instance::{Attachment, Compression, ContentType, NewInstance, Origin, Overwrite, RequestOrigin, StoreStatus, Stored};
+pub use instance::{
+    Attachment, Compression, ContentType, NewInstance, Origin, Overwrite, RequestOrigin, Reread, StoreStatus, Stored,
+};
 pub use metadata::{MetadataKind, MetadataValue};
 pub use query::{Fields, FindRequest};
 pub use resource::{Counts, Resource, ResourceStatistics, Totals};

@@ -74,6 +74,12 @@ pub(super) fn tags(level: Level, home: Level) -> TagsColumn {
     }
 }
 
+/// The columns with normalised text of a level's rows: name, the level whose tag it is, and the tag.
+pub(crate) fn normalized(level: Level) -> impl Iterator<Item = (&'static str, Level, Tag)> {
+    let home = move |tag| MainTags::default().level_of(level, tag).unwrap_or(level);
+    COLUMNS.iter().filter(move |c| c.level == level).map(move |c| (c.name, home(c.tag), c.tag))
+}
+
 impl Column {
     /// The column that a search at `level` uses for `tag`. Studies repeat their patient's columns.
     pub(super) fn of(level: Level, tag: Tag) -> Option<&'static Column> {

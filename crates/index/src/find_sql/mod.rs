@@ -9,6 +9,7 @@ mod columns;
 mod dialect;
 mod rules;
 
+pub(crate) use columns::normalized;
 pub(crate) use dialect::Dialect;
 
 use columns::{Column, alias, table};

@@ -34,7 +34,7 @@ fn settable(level: Level, kind: MetadataKind) -> Result<()> {
     Ok(())
 }
 
-fn load(conn: &Connection, level: Level, row: i64) -> Result<BTreeMap<MetadataKind, MetadataValue>> {
+pub(super) fn load(conn: &Connection, level: Level, row: i64) -> Result<BTreeMap<MetadataKind, MetadataValue>> {
     let (values, revisions): (String, String) = conn
         .prepare_cached(&format!("SELECT metadata, revisions FROM {} WHERE id = ?1", table(level)))
         .and_then(|mut s| s.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))))
@@ -42,7 +42,7 @@ fn load(conn: &Connection, level: Level, row: i64) -> Result<BTreeMap<MetadataKi
     read_metadata(&values, &revisions)
 }
 
-fn save(conn: &Connection, level: Level, row: i64, metadata: &BTreeMap<MetadataKind, MetadataValue>) -> Result<()> {
+pub(super) fn save(conn: &Connection, level: Level, row: i64, metadata: &BTreeMap<MetadataKind, MetadataValue>) -> Result<()> {
     let (values, revisions) = write_metadata(metadata)?;
     conn.prepare_cached(&format!("UPDATE {} SET metadata = ?2, revisions = ?3 WHERE id = ?1", table(level)))
         .and_then(|mut s| s.execute(params![row, values, revisions]))

@@ -193,6 +193,11 @@ fn refresh_series(conn: &Connection, series: i64) -> Result<bool> {
     if read_set(&old)?.len() < 2 {
         return Ok(false);
     }
+    Ok(collect_classes(conn, series)? != old)
+}
+
+/// Lists the SOP classes of a series anew.
+pub(super) fn collect_classes(conn: &Connection, series: i64) -> Result<String> {
     let classes: BTreeSet<String> = conn
         .prepare_cached("SELECT DISTINCT sop_class FROM instance WHERE series = ?1 AND sop_class <> ''")
         .and_then(|mut s| s.query_map([series], |r| r.get(0))?.collect())
@@ -201,10 +206,11 @@ fn refresh_series(conn: &Connection, series: i64) -> Result<bool> {
     conn.prepare_cached("UPDATE series SET sop_classes = ?2 WHERE id = ?1")
         .and_then(|mut s| s.execute(params![series, new]))
         .map_err(sql)?;
-    Ok(new != old)
+    Ok(new)
 }
 
-fn refresh_study(conn: &Connection, study: i64) -> Result<()> {
+/// Lists the modalities and SOP classes of a study anew, from its series.
+pub(super) fn refresh_study(conn: &Connection, study: i64) -> Result<()> {
     let (mut modalities, mut classes) = (BTreeSet::new(), BTreeSet::new());
     let mut statement = conn
         .prepare_cached("SELECT json_extract(tags, '$.\"00080060\"'), sop_classes FROM series WHERE study = ?1 AND deleted = 0")

@@ -15,6 +15,7 @@ mod open;
 #[cfg(test)]
 mod plans;
 mod readers;
+mod reread;
 mod rows;
 mod store;
 #[cfg(test)]
@@ -30,7 +31,7 @@ use model::ports::Index;
 use model::ports::index::{Annotations, BlobBlock, Deleted, Expect, Feed, Resources, Upkeep};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
-    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Resource, ResourceStatistics, Result, Stored, Totals,
+    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
 };
 use open::Durability;
 use readers::Readers;
@@ -116,6 +117,10 @@ fn milliseconds(duration: Duration) -> i64 {
 impl Resources for SqliteIndex {
     async fn store_instance(&self, new: NewInstance) -> Result<Stored> {
         self.writer.run(move |batch| store::store(batch, &new)).await
+    }
+
+    async fn reread_instance(&self, reread: Reread) -> Result<()> {
+        self.writer.run(move |batch| reread::reread(batch, &reread)).await
     }
 
     async fn find(&self, request: &FindRequest) -> Result<Vec<Resource>> {

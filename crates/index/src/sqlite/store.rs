@@ -231,7 +231,7 @@ fn load_study(batch: &mut Batch<'_>, id: OrthancId) -> Result<()> {
 }
 
 /// What matching compares; none if that is empty.
-fn norm(own: &TagMap, tag: Tag) -> Option<String> {
+pub(super) fn norm(own: &TagMap, tag: Tag) -> Option<String> {
     own.get(tag).map(normalize).filter(|text| !text.is_empty())
 }
 

@@ -3,7 +3,11 @@
 use crate::fixture::*;
 use crate::for_each_index;
 use model::instance::Overwrite;
-use model::{AttachmentId, ChangeType, ContentType, ErrorKind, Level, MetadataKind, StoreStatus, tags};
+use model::ports::index::Expect;
+use model::query::{Rule, TagConstraint};
+use model::{
+    AttachmentId, ChangeType, ContentType, ErrorKind, FindRequest, Level, MetadataKind, OrthancId, Reread, StoreStatus, tags,
+};
 use std::collections::BTreeMap;
 
 async fn one_instance_makes_its_parents(db: &mut Fresh) {
@@ -269,6 +273,66 @@ async fn metadata_come_with_the_row(db: &mut Fresh) {
     assert_eq!(series.metadata[&MetadataKind::REMOTE_AET].revision, 0);
 }
 
+/// A file that is read again makes the rows of the levels that are named true again, and nothing else.
+async fn rows_are_made_true_again(db: &mut Fresh) {
+    let ids = put(&**db, ["P", "1", "2", "3"]).await;
+    put(&**db, ["P", "1", "2", "4"]).await;
+    put(&**db, ["P", "5", "6", "7"]).await;
+    db.set_metadata(Level::Instance, ids.instance, MetadataKind(1024), "mine", Expect::Anything).await.unwrap();
+    let (before, changes) = (get(&**db, Level::Study, ids.study).await.unwrap(), feed(&**db).await);
+    let like = instance(&**db, ["P", "1", "2", "3"]).await;
+    let mut new = Reread {
+        ids,
+        levels: vec![Level::Instance],
+        tags: like.tags,
+        sop_class_uid: MR.into(),
+        expected_instances: Some(9),
+        index_in_series: Some(4),
+        metadata: Default::default(),
+    };
+    new.tags[0].put(tags::PATIENT_NAME, "New^Name");
+    new.tags[1].put(tags::STUDY_DESCRIPTION, "Again");
+    new.tags[2].put(tags::MODALITY, "MR");
+    new.tags[3].put(tags::INSTANCE_NUMBER, "4");
+    let metadata = |value: &str| {
+        BTreeMap::from([(MetadataKind::TRANSFER_SYNTAX, Some(value.to_owned())), (MetadataKind::MAIN_DICOM_TAGS_SIGNATURE, None)])
+    };
+    new.metadata[3] = metadata("1.2.840.10008.1.2");
+    db.reread_instance(new.clone()).await.unwrap();
+    let one = get(&**db, Level::Instance, ids.instance).await.unwrap();
+    assert_eq!((one.tags[3].get(tags::INSTANCE_NUMBER), one.index_in_series), (Some("4"), Some(4)));
+    let values: Vec<_> = one.metadata.iter().map(|(k, v)| (k.0, v.value.as_str(), v.revision)).collect();
+    assert_eq!(values, [(9, "1.2.840.10008.1.2", 0), (1024, "mine", 0)]);
+    let study = get(&**db, Level::Study, ids.study).await.unwrap();
+    assert_eq!((study.tags, study.modalities), (before.tags.clone(), before.modalities.clone()), "only the instance was named");
+    assert_eq!(study.sop_classes, [CT, MR]);
+
+    new.levels = Level::ALL.to_vec();
+    db.reread_instance(new.clone()).await.unwrap();
+    let study = get(&**db, Level::Study, ids.study).await.unwrap();
+    assert_eq!(study.tags[1].get(tags::STUDY_DESCRIPTION), Some("Again"));
+    assert_eq!(study.tags[0].get(tags::PATIENT_NAME), Some("New^Name"));
+    assert_eq!(study.modalities, ["MR"]);
+    assert_eq!(study.metadata[&MetadataKind::LAST_UPDATE], before.metadata[&MetadataKind::LAST_UPDATE]);
+    assert_eq!(get(&**db, Level::Series, ids.series).await.unwrap().expected_instances, Some(9));
+    let other = get(&**db, Level::Study, OrthancId::study("P", "5")).await.unwrap();
+    assert_eq!(other.tags[0].get(tags::PATIENT_NAME), Some("DOE^P"), "the other study keeps its copy");
+    for (level, tag, text) in [
+        (Level::Patient, tags::PATIENT_NAME, "new^name"),
+        (Level::Study, tags::STUDY_DESCRIPTION, "AGAIN"),
+        (Level::Series, tags::MODALITY, "mr"),
+    ] {
+        let rule = TagConstraint { tag, rule: Rule::Single(text.into()), case_sensitive: false };
+        assert_eq!(db.count(&FindRequest { tags: vec![rule], ..FindRequest::all(level) }).await.unwrap(), 1, "{text}");
+    }
+    assert_eq!(feed(&**db).await, changes);
+
+    new.ids.study = OrthancId::study("P", "5");
+    assert_eq!(db.reread_instance(new.clone()).await.unwrap_err().kind(), ErrorKind::Corrupted);
+    new.ids.instance = OrthancId::study("P", "5");
+    assert_eq!(db.reread_instance(new).await.unwrap_err().kind(), ErrorKind::UnknownResource);
+}
+
 for_each_index!(
     one_instance_makes_its_parents,
     a_second_instance_touches_its_parents_only,
@@ -283,4 +347,5 @@ for_each_index!(
     a_series_completes_once,
     a_failing_neighbour_harms_nobody,
     metadata_come_with_the_row,
+    rows_are_made_true_again,
 );

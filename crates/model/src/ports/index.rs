@@ -5,7 +5,7 @@
 
 use crate::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Exported, ExportsPage, FindRequest, Level,
-    MetadataKind, NewInstance, OrthancId, Resource, ResourceStatistics, Result, Stored, Totals,
+    MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
 };
 use async_trait::async_trait;
 use std::collections::BTreeSet;
@@ -45,6 +45,14 @@ pub trait Resources: Send + Sync {
     /// `Busy` if the intent of the blob is gone (the process slept past the sweep): the caller stores again.
     /// After any other error the commit may have happened: the caller must not delete the blob.
     async fn store_instance(&self, new: NewInstance) -> Result<Stored>;
+
+    /// Writes again what rows repeat of the file of an instance: the tags of the levels that are named (with a study's, its copy
+    /// of the patient's), what searches compare, the lists of modalities and SOP classes, and those metadata that are given.
+    /// Appends no change; `LastUpdate`, stability, revisions of other metadata and counters stay.
+    ///
+    /// # Errors
+    /// `UnknownResource` if the instance is not there, `Corrupted` if its parents are not those of `reread`.
+    async fn reread_instance(&self, reread: Reread) -> Result<()>;
 
     /// Searches. An unknown id in `related_to` finds nothing.
     async fn find(&self, request: &FindRequest) -> Result<Vec<Resource>>;

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use model::ports::index::{Annotations, BlobBlock, Deleted, Expect, Feed, Resources, Upkeep};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
-    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Resource, ResourceStatistics, Result, StoreStatus, Stored, Totals,
+    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, StoreStatus, Stored,
+    Totals,
 };
 
 #[derive(Default)]
@@ -34,6 +35,10 @@ impl Resources for RememberingIndex {
             Some(_) => StoreStatus::AlreadyStored,
         };
         Ok(Stored { status, ids, keeps_blob: true })
+    }
+
+    async fn reread_instance(&self, _: Reread) -> Result<()> {
+        unused()
     }
 
     async fn find(&self, _: &FindRequest) -> Result<Vec<Resource>> {
