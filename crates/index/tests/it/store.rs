@@ -294,10 +294,10 @@ async fn rows_are_made_true_again(db: &mut Fresh) {
     new.tags[1].put(tags::STUDY_DESCRIPTION, "Again");
     new.tags[2].put(tags::MODALITY, "MR");
     new.tags[3].put(tags::INSTANCE_NUMBER, "4");
-    let metadata = |value: &str| {
-        BTreeMap::from([(MetadataKind::TRANSFER_SYNTAX, Some(value.to_owned())), (MetadataKind::MAIN_DICOM_TAGS_SIGNATURE, None)])
-    };
-    new.metadata[3] = metadata("1.2.840.10008.1.2");
+    new.metadata[3] = BTreeMap::from([
+        (MetadataKind::TRANSFER_SYNTAX, Some("1.2.840.10008.1.2".to_owned())),
+        (MetadataKind::MAIN_DICOM_TAGS_SIGNATURE, None),
+    ]);
     db.reread_instance(new.clone()).await.unwrap();
     let one = get(&**db, Level::Instance, ids.instance).await.unwrap();
     assert_eq!((one.tags[3].get(tags::INSTANCE_NUMBER), one.index_in_series), (Some("4"), Some(4)));
