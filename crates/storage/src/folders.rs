@@ -3,7 +3,9 @@
 //! A folder is made when its first blob comes and removed when its last one goes, while other threads do the same.
 //! Invariant, within one process: the bit of a folder in `durable` is set only while the folder exists *and* the entries that
 //! lead to it are on disk. Bits change only under the lock of their first byte. Other processes on the same storage area may
-//! remove a folder under us at any time: then opening fails with "not found", and the folder is made again.
+//! remove a folder under us at any time: then opening fails with "not found" (or "stale", on NFS), and the folder is made again.
+//! If such a process has made the folder again itself, our bit is about the old one: the entry of the new one is on disk with
+//! our file's, because file systems with a journal keep the order of what makes names, and NFS makes folders at once.
 
 use crate::errors;
 use model::{AttachmentId, Result};
@@ -73,7 +75,7 @@ impl Folders {
                     }
                     return Ok(file);
                 }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.make_folder(id)?,
+                Err(e) if is_gone(&e) => self.make_folder(id)?,
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(errors::exists(id)),
                 Err(e) => return Err(errors::writing(format!("blob {id}"), e)),
             }
@@ -130,7 +132,7 @@ impl Folders {
         match self.make_durable(parent, &folder, first_bytes(id)[0]) {
             Ok(()) => {}
             // Another process removed a folder in between. The caller tries again.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.root.is_dir() => return Ok(()),
+            Err(e) if is_gone(&e) && self.root.is_dir() => return Ok(()),
             Err(e) => return Err(fail(e)),
         }
         word.fetch_or(bit, Ordering::AcqRel);
@@ -171,6 +173,11 @@ impl Folders {
 fn first_bytes(id: AttachmentId) -> [u8; 2] {
     let bytes = id.0.as_bytes();
     [bytes[0], bytes[1]]
+}
+
+/// Whether the folder of a new entry is not there (any more).
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
 }
 
 /// Returns whether the folder was missing.

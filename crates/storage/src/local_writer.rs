@@ -1,18 +1,16 @@
 //! Writes one blob into the local storage area while it comes in.
 
 use crate::local::Shared;
+use crate::pending::Pending;
 use crate::{PIECE, blocking, errors};
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use model::ports::BlobWriter;
 use model::{AttachmentId, Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
-
-/// Chunks smaller than this are gathered in one buffer; larger ones are kept as they are, without a copy.
-const SMALL: usize = 16 << 10;
 
 /// Gathers up to [`PIECE`] bytes while the piece before is being written: at most two pieces are in memory.
 /// The file is made by the first flush, so a small blob costs one trip to a blocking thread, in [`BlobWriter::finish`].
@@ -44,35 +42,6 @@ enum Last {
     No,
 }
 
-/// Bytes that wait for a flush.
-#[derive(Default)]
-struct Pending {
-    chunks: Vec<Bytes>,
-    tail: BytesMut,
-    size: usize,
-}
-
-impl Pending {
-    fn push(&mut self, bytes: Bytes) {
-        self.size += bytes.len();
-        if bytes.len() < SMALL {
-            self.tail.extend_from_slice(&bytes);
-        } else {
-            if !self.tail.is_empty() {
-                self.chunks.push(self.tail.split().freeze());
-            }
-            self.chunks.push(bytes);
-        }
-    }
-
-    fn write_to(self, file: &mut File) -> std::io::Result<()> {
-        for chunk in &self.chunks {
-            file.write_all(chunk)?;
-        }
-        file.write_all(&self.tail)
-    }
-}
-
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, id: AttachmentId) -> Self {
         Self { shared, id, pending: Pending::default(), flush: None, file: None, state: State::New }
@@ -100,14 +69,15 @@ impl Writer {
     /// Begins to write what is pending, and to make the blob durable if this is the last of it. [`Self::settle`] comes before.
     fn begin_flush(&mut self, last: Last) {
         let (shared, id) = (self.shared.clone(), self.id);
-        let (file, pending) = (self.file.take(), std::mem::take(&mut self.pending));
+        let (file, chunks) = (self.file.take(), self.pending.take(usize::MAX));
         self.state = State::Begun;
         self.flush = Some(tokio::task::spawn_blocking(move || {
             let mut file = match file {
                 Some(file) => file,
                 None => shared.folders.create(id)?,
             };
-            let written = pending.write_to(&mut file).map_err(|e| errors::writing(format!("blob {id}"), e));
+            let written = chunks.iter().try_for_each(|chunk| file.write_all(chunk));
+            let written = written.map_err(|e| errors::writing(format!("blob {id}"), e));
             let written = if last == Last::Yes { written.and_then(|()| shared.make_durable(id, &file)) } else { written };
             if written.is_err() {
                 let _ = shared.folders.remove(id);
@@ -131,7 +101,7 @@ async fn remove(shared: Arc<Shared>, id: AttachmentId, flush: Option<JoinHandle<
 impl BlobWriter for Writer {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.pending.push(bytes);
-        if self.pending.size >= PIECE {
+        if self.pending.size() >= PIECE {
             self.settle().await?;
             self.begin_flush(Last::No);
         }

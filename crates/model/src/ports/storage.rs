@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use std::ops::Range;
+use std::time::Duration;
 
 /// A place for blobs: a folder, a bucket, memory.
 #[async_trait]
@@ -32,6 +33,12 @@ pub trait StorageArea: Send + Sync {
 
     /// Removes a blob and, in a folder, the sub-folders that it leaves empty. Removing what is not there is no error.
     async fn remove(&self, id: AttachmentId) -> Result<()>;
+
+    /// How long a blob must outlive its row. A file that is removed can be read to its end by who has opened it; an object of
+    /// a store cannot, so it stays while readers that found its row may still be at it.
+    fn deletion_grace(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A blob that is being written. Dropping it without [`Self::finish`] leaves at most an orphan for the sweep.

@@ -11,6 +11,7 @@ pub mod orthanc;
 pub mod print;
 pub mod sample;
 mod sources;
+mod storage;
 
 use merge::{Conflict, Merged};
 use serde_json::{Map, Value};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub folder: PathBuf,
     /// What the administrator should know.
     pub warnings: Vec<String>,
+    /// The variables of Amazon's tools (`AWS_…`), which may hold credentials.
+    pub ambient: Environment,
 }
 
 /// Reads `paths` (files and folders), then `ORTHANC_JSON`, then `ORTHANC__…`.
@@ -75,7 +78,9 @@ pub fn load(paths: &[PathBuf], environment: &Environment) -> Result<Settings, Co
     let findings = check::check(&merged);
     errors.extend(findings.errors);
     warnings.extend(findings.warnings);
-    let mut settings = Settings { values: merged.values, folder: folder_of(paths), warnings };
+    let ambient = environment.iter().filter(|(name, _)| name.starts_with("AWS_"));
+    let ambient = ambient.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut settings = Settings { values: merged.values, folder: folder_of(paths), warnings, ambient };
     if errors.is_empty() {
         settings.check_users(&mut errors);
     }
@@ -91,10 +96,12 @@ fn folder_of(paths: &[PathBuf]) -> PathBuf {
 }
 
 impl Settings {
-    /// What was set, else the default of the table.
+    /// What was set, else the default of the table. `SECTION.OPTION` names an option of a section.
     fn value(&self, name: &str) -> Option<&Value> {
         debug_assert!(options::table().find(name).is_some(), "{name} is not in the table");
-        self.values.get(name).or_else(|| options::table().find(name)?.default.as_ref())
+        let (first, rest) = name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
+        let member = |value| rest.into_iter().flat_map(|r| r.split('.')).try_fold(value, |value: &Value, name| value.get(name));
+        self.values.get(first).and_then(member).or_else(|| options::table().find(name)?.default.as_ref())
     }
 
     /// A `bool` option.

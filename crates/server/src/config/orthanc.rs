@@ -1,6 +1,7 @@
 //! From Orthanc's names to the configuration of each room: one line for one option.
 
-use super::{ConfigError, Settings};
+use super::{ConfigError, Settings, storage};
+use ::storage::StorageConfig;
 use dataset::{CharacterSet, Dictionary};
 use engine::engine::StorageAccessOnFind;
 use engine::{EngineConfig, LogLevels, Modality, ModalityNames};
@@ -13,7 +14,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{LocalConfig, StorageConfig};
 use web::{HttpConfig, Users};
 
 /// What each room is told.
@@ -37,10 +37,10 @@ pub struct Config {
 /// Every value that has the right type and makes no sense.
 pub fn config(settings: &Settings) -> Result<Config, ConfigError> {
     let mut errors = Errors(vec![]);
-    let storage = settings.path("StorageDirectory").unwrap_or_default();
+    let folder = settings.path("StorageDirectory").unwrap_or_default();
     let config = Config {
-        index: settings.path("IndexDirectory").unwrap_or_else(|| storage.clone()),
-        storage: StorageConfig::Local(LocalConfig { root: storage, sync: settings.flag("SyncStorageArea") }),
+        index: settings.path("IndexDirectory").unwrap_or(folder),
+        storage: storage::storage(settings, &mut errors),
         stable_age: Duration::from_secs(settings.integer("StableAge")),
         engine: engine(settings, &mut errors),
         http: settings.flag("HttpServerEnabled").then(|| http(settings, &mut errors)),
@@ -52,11 +52,11 @@ pub fn config(settings: &Settings) -> Result<Config, ConfigError> {
 }
 
 /// Collects what is wrong, so that all of it can be said at once.
-struct Errors(Vec<String>);
+pub(super) struct Errors(Vec<String>);
 
 impl Errors {
     /// The value, or a note of why there is none.
-    fn take<T>(&mut self, option: &str, result: Result<T, impl std::fmt::Display>) -> Option<T> {
+    pub(super) fn take<T>(&mut self, option: &str, result: Result<T, impl std::fmt::Display>) -> Option<T> {
         result.map_err(|error| self.0.push(format!("option {option}: {error}"))).ok()
     }
 }

@@ -18,6 +18,13 @@ macro_rules! for_each_storage {
                 super::$check(storage::open(super::StorageConfig::Memory).await.unwrap()).await;
             })*
         }
+        mod s3 {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $check() {
+                let config = super::StorageConfig::S3(Box::new(crate::moto::bucket()));
+                super::$check(storage::open(config).await.unwrap()).await;
+            })*
+        }
         mod local {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $check() {
