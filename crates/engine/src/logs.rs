@@ -87,6 +87,18 @@ impl LogLevels {
         let names = Category::ALL.into_iter().map(|c| (c.name().to_owned(), Value::from(self.of(c).name())));
         Value::Object(names.collect::<Map<_, _>>()).to_string()
     }
+
+    /// Reads what [`Self::to_json`] wrote. Categories that are not there are silent.
+    pub(crate) fn from_json(text: &str) -> Option<Self> {
+        let names: Map<String, Value> = serde_json::from_str(text).ok()?;
+        let mut levels = Self::default();
+        for category in Category::ALL {
+            if let Some(name) = names.get(category.name()) {
+                levels.set(category, Verbosity::parse(name.as_str()?).ok()?);
+            }
+        }
+        Some(levels)
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +112,8 @@ mod tests {
         levels.set(Category::Http, Verbosity::Trace);
         assert_eq!((levels.highest(), levels.of(Category::Dicom)), (Verbosity::Trace, Verbosity::Default));
         assert!(levels.to_json().contains(r#""http":"trace""#));
+        assert_eq!(LogLevels::from_json(&levels.to_json()), Some(levels));
+        assert_eq!(LogLevels::from_json(r#"{"http": 1}"#), None);
         for verbosity in Verbosity::ALL {
             assert_eq!(Verbosity::parse(verbosity.name()).unwrap(), verbosity);
         }

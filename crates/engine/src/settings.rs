@@ -1,11 +1,12 @@
-//! Settings that clients change while the server runs (Orthanc: `/tools/default-encoding`, `/tools/accepted-transfer-syntaxes`,
-//! `/tools/unknown-sop-class-accepted`, `/tools/log-level`). A change is written to the index before it counts here; one process is alone with its
-//! index today, so its copy in memory is what it obeys.
+//! Settings that clients change while the servers run (Orthanc: `/tools/default-encoding`, `/tools/accepted-transfer-syntaxes`,
+//! `/tools/unknown-sop-class-accepted`, `/tools/log-level`). They lie in the index, for all processes; each obeys a copy, whose
+//! version it knows, and reads them again when it hears of a later one ([`reload`]).
 
 use crate::logs::{Category, Verbosity};
 use crate::{Ctx, Engine, EngineConfig, LogLevels};
 use arc_swap::ArcSwap;
 use dataset::CharacterSet;
+use model::ports::index::SettingsSnapshot;
 use model::{Error, ErrorKind, Result};
 use std::sync::{Arc, OnceLock};
 
@@ -14,39 +15,58 @@ const SYNTAXES: &str = "AcceptedTransferSyntaxes";
 const UNKNOWN_SOP_CLASS: &str = "UnknownSopClassAccepted";
 const LOG_LEVELS: &str = "LogLevels";
 
-/// What the settings are now.
-#[derive(Clone, Debug)]
+/// What clients set; `None`: as configured.
+#[derive(Clone, Debug, Default)]
 struct Values {
-    default_encoding: CharacterSet,
-    /// `None`: as configured.
+    version: i64,
+    default_encoding: Option<CharacterSet>,
     accepted_transfer_syntaxes: Option<Vec<String>>,
     unknown_sop_class_accepted: Option<bool>,
-    log_levels: LogLevels,
+    log_levels: Option<LogLevels>,
+}
+
+impl Values {
+    fn read(snapshot: &SettingsSnapshot) -> Self {
+        let text = |key| snapshot.values.get(key).map(String::as_str).filter(|value| !value.is_empty());
+        Self {
+            version: snapshot.version,
+            default_encoding: text(ENCODING).and_then(CharacterSet::parse),
+            accepted_transfer_syntaxes: text(SYNTAXES).and_then(|uids| serde_json::from_str(uids).ok()),
+            unknown_sop_class_accepted: text(UNKNOWN_SOP_CLASS).map(|accepted| accepted == "1"),
+            log_levels: text(LOG_LEVELS).and_then(LogLevels::from_json),
+        }
+    }
 }
 
 /// What the process does to log so much.
 type ApplyLogLevels = Box<dyn Fn(&LogLevels) + Send + Sync>;
 
-/// A snapshot of the shared settings.
+/// What this process obeys.
 pub struct Settings {
     values: ArcSwap<Values>,
+    default_encoding: CharacterSet,
+    log_levels: LogLevels,
     apply_log_levels: OnceLock<ApplyLogLevels>,
 }
 
 impl Settings {
     pub(crate) fn new(config: &EngineConfig) -> Self {
-        let values = ArcSwap::from_pointee(Values {
+        Self {
+            values: ArcSwap::default(),
             default_encoding: config.default_encoding,
-            accepted_transfer_syntaxes: None,
-            unknown_sop_class_accepted: None,
             log_levels: config.log_levels,
-        });
-        Self { values, apply_log_levels: OnceLock::new() }
+            apply_log_levels: OnceLock::new(),
+        }
+    }
+
+    /// The version of what is obeyed.
+    pub fn version(&self) -> i64 {
+        self.values.load().version
     }
 
     /// The character set of data sets that name none.
     pub fn default_encoding(&self) -> CharacterSet {
-        self.values.load().default_encoding
+        self.values.load().default_encoding.unwrap_or(self.default_encoding)
     }
 
     /// The transfer syntaxes that a client chose for the C-STORE SCP, sorted; `None` if the configuration decides.
@@ -61,7 +81,7 @@ impl Settings {
 
     /// How much is logged.
     pub fn log_levels(&self) -> LogLevels {
-        self.values.load().log_levels
+        self.values.load().log_levels.unwrap_or(self.log_levels)
     }
 
     /// Says how this process obeys [`Self::log_levels`]; it is called after each change. Only the first call counts.
@@ -69,17 +89,27 @@ impl Settings {
         let _ = self.apply_log_levels.set(Box::new(apply));
     }
 
-    fn change(&self, apply: impl Fn(&mut Values)) {
-        let old = self.values.rcu(|old| {
-            let mut new = Values::clone(old);
-            apply(&mut new);
-            Arc::new(new)
-        });
+    /// Obeys what was read, unless something later is obeyed already.
+    fn obey(&self, snapshot: &SettingsSnapshot) {
+        let before = self.log_levels();
+        let new = Arc::new(Values::read(snapshot));
+        self.values.rcu(|old| if old.version > new.version { old.clone() } else { new.clone() });
         let levels = self.log_levels();
-        if let (true, Some(obey)) = (levels != old.log_levels, self.apply_log_levels.get()) {
+        if let (true, Some(obey)) = (levels != before, self.apply_log_levels.get()) {
             obey(&levels);
         }
     }
+}
+
+/// Reads the settings again. Call it when a version is heard of that is later than [`Settings::version`].
+pub async fn reload(eng: &Engine) -> Result<()> {
+    eng.settings.obey(&eng.index.settings().await?);
+    Ok(())
+}
+
+async fn set(eng: &Engine, key: &str, value: &str) -> Result<()> {
+    eng.index.set_setting(key, value).await?;
+    reload(eng).await
 }
 
 /// Sets the default encoding by Orthanc's name.
@@ -87,45 +117,48 @@ impl Settings {
 /// # Errors
 /// `OutOfRange` for an unknown name.
 pub async fn set_default_encoding(eng: &Engine, _ctx: &Ctx, name: &str) -> Result<()> {
-    let charset =
-        CharacterSet::parse(name).ok_or_else(|| Error::new(ErrorKind::OutOfRange, format!("unknown encoding: {name:?}")))?;
-    eng.index.set_setting(ENCODING, name).await?;
-    eng.settings.change(|v| v.default_encoding = charset);
-    Ok(())
+    CharacterSet::parse(name).ok_or_else(|| Error::new(ErrorKind::OutOfRange, format!("unknown encoding: {name:?}")))?;
+    set(eng, ENCODING, name).await
 }
 
 /// Sets the transfer syntaxes that the C-STORE SCP accepts; the caller has expanded wildcards.
 pub async fn set_accepted_transfer_syntaxes(eng: &Engine, _ctx: &Ctx, mut uids: Vec<String>) -> Result<()> {
     uids.sort();
     uids.dedup();
-    eng.index.set_setting(SYNTAXES, &serde_json::json!(uids).to_string()).await?;
-    eng.settings.change(|v| v.accepted_transfer_syntaxes = Some(uids.clone()));
-    Ok(())
+    set(eng, SYNTAXES, &serde_json::json!(uids).to_string()).await
 }
 
 /// Accepts or refuses unknown storage SOP classes.
 pub async fn set_unknown_sop_class_accepted(eng: &Engine, _ctx: &Ctx, accepted: bool) -> Result<()> {
-    eng.index.set_setting(UNKNOWN_SOP_CLASS, if accepted { "1" } else { "0" }).await?;
-    eng.settings.change(|v| v.unknown_sop_class_accepted = Some(accepted));
-    Ok(())
+    set(eng, UNKNOWN_SOP_CLASS, if accepted { "1" } else { "0" }).await
 }
 
 /// Sets how much is logged, of one category or of all.
 pub async fn set_log_level(eng: &Engine, _ctx: &Ctx, category: Option<Category>, verbosity: Verbosity) -> Result<()> {
+    reload(eng).await?;
     let mut levels = eng.settings.log_levels();
     match category {
         Some(category) => levels.set(category, verbosity),
         None => levels = LogLevels::all(verbosity),
     }
-    eng.index.set_setting(LOG_LEVELS, &levels.to_json()).await?;
-    eng.settings.change(|v| v.log_levels = levels);
-    Ok(())
+    set(eng, LOG_LEVELS, &levels.to_json()).await
 }
 
-/// At the start, a fresh configuration decides: earlier changes through the API are forgotten, as Orthanc forgets them.
-pub async fn reset(eng: &Engine) -> Result<()> {
-    for key in [ENCODING, SYNTAXES, UNKNOWN_SOP_CLASS, LOG_LEVELS] {
-        eng.index.set_setting(key, "").await?;
-    }
-    Ok(())
+/// What the configuration says of the settings that other rooms obey.
+pub struct Configured<'a> {
+    pub accepted_transfer_syntaxes: &'a [String],
+    pub unknown_sop_class_accepted: bool,
+}
+
+/// Call it at the start. What clients set is forgotten where the configuration has changed since; a process that is alone with its
+/// index forgets all of it, as Orthanc does. How much is logged is each process's own affair until a client sets it.
+pub async fn seed(eng: &Engine, configured: Configured<'_>) -> Result<()> {
+    let configured = [
+        (ENCODING, eng.config.default_encoding.name().to_owned()),
+        (SYNTAXES, serde_json::json!(configured.accepted_transfer_syntaxes).to_string()),
+        (UNKNOWN_SOP_CLASS, configured.unknown_sop_class_accepted.to_string()),
+        (LOG_LEVELS, String::new()),
+    ];
+    eng.index.seed_settings(&configured.map(|(key, value)| (key.to_owned(), value)).into()).await?;
+    reload(eng).await
 }

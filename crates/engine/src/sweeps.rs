@@ -1,13 +1,16 @@
 //! Periodic work: stability, deleted blobs, orphans, tombstones. Each may run at any time, in any process, and twice.
 
 use crate::Engine;
+use futures_util::{StreamExt, stream};
 use model::{AttachmentId, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Blobs removed per round trip.
+/// Blobs removed per round trip of the index.
 const CHUNK: usize = 500;
+/// Blobs removed at once.
+const AT_ONCE: usize = 16;
 
 /// Runs every sweep once a second until `stop`.
 pub async fn run(eng: Arc<Engine>, stop: CancellationToken) {
@@ -47,17 +50,20 @@ pub async fn recover(eng: &Engine) -> Result<()> {
     all(eng).await
 }
 
-/// Removes blobs that no row refers to.
+/// Removes blobs that no row refers to, once nobody who found such a row can still be reading.
 pub(crate) async fn deleted(eng: &Engine) -> Result<()> {
     loop {
-        let blobs = eng.index.deleted_blobs(CHUNK).await?;
+        let blobs = eng.index.deleted_blobs(CHUNK, eng.storage.deletion_grace()).await?;
         if blobs.is_empty() {
             return Ok(());
         }
         let (mut removed, mut failed) = (Vec::with_capacity(blobs.len()), None);
-        for blob in blobs {
-            match eng.storage.remove(blob).await {
-                Ok(()) => removed.push(blob),
+        let mut removals = stream::iter(blobs)
+            .map(|blob| async move { eng.storage.remove(blob).await.map(|()| blob) })
+            .buffer_unordered(AT_ONCE);
+        while let Some(removal) = removals.next().await {
+            match removal {
+                Ok(blob) => removed.push(blob),
                 Err(error) => failed = Some(error),
             }
         }

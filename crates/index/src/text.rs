@@ -11,6 +11,15 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', " ")) } else { Cow::Borrowed(text) }
 }
 
+/// Reads the definition of a remote server.
+///
+/// # Errors
+/// `Database` if somebody else wrote the row.
+pub(crate) fn definition(name: &str, text: &str) -> Result<Value> {
+    serde_json::from_str(text)
+        .map_err(|e| Error::new(ErrorKind::Database, format!("the stored definition of {name:?} is no JSON")).caused_by(e))
+}
+
 fn quote(out: &mut Vec<u8>, text: &str) -> Result<()> {
     serde_json::to_writer(out, text).map_err(|e| Error::new(ErrorKind::Internal, "a text cannot be written as JSON").caused_by(e))
 }

@@ -41,7 +41,11 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
     let engine = wire::engine(&config).await?;
     engine.settings.on_log_levels(move |levels| logs.set(levels));
     sweeps::recover(&engine).await.context("cannot clean up after the last run")?;
-    engine::settings::reset(&engine).await?;
+    let configured = engine::settings::Configured {
+        accepted_transfer_syntaxes: &config.system.accepted_transfer_syntaxes,
+        unknown_sop_class_accepted: config.system.unknown_sop_class_accepted,
+    };
+    engine::settings::seed(&engine, configured).await?;
 
     let shutdown = CancellationToken::new();
     let sweeping = CancellationToken::new();

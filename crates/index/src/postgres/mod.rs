@@ -7,6 +7,8 @@ pub(crate) mod functions;
 mod node;
 mod open;
 mod pool;
+mod remotes;
+mod settings;
 #[cfg(test)]
 mod tests;
 

@@ -15,8 +15,10 @@ struct Migration {
     statements: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, compatible: 1, statements: include_str!("../migrations/postgres/0001_resources.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, compatible: 1, statements: include_str!("../migrations/postgres/0001_resources.sql") },
+    Migration { number: 2, compatible: 1, statements: include_str!("../migrations/postgres/0002_remotes.sql") },
+];
 
 /// `server_version_num` of the oldest release that is supported.
 const OLDEST: i32 = 130_000;

@@ -2,6 +2,7 @@
 
 use super::*;
 use model::matching::normalize;
+use model::ports::index::{RemoteKind, Remotes, SharedSettings};
 
 /// The server of `tests/with-postgres`. Without it the tests fail where they must run, and say that they are skipped elsewhere.
 fn server() -> Option<Server> {
@@ -52,4 +53,71 @@ async fn the_database_normalizes_as_the_model_does() {
         let row = client.query_one(&format!("SELECT {}($1)", functions::norm_name()), &[&text]).await.unwrap();
         assert_eq!(row.get::<_, Option<String>>(0).unwrap_or_default(), normalize(&text), "{text:?}");
     }
+}
+
+/// Several processes on one schema.
+async fn processes(server: Server, n: usize) -> Vec<std::sync::Arc<PostgresIndex>> {
+    let config = config(server);
+    let mut all = vec![];
+    for _ in 0..n {
+        all.push(std::sync::Arc::new(open(&config).await.unwrap()));
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_one_process_puts_the_others_see_at_once() {
+    let Some(server) = server() else { return };
+    let all = processes(server, 3).await;
+    let mut puts = vec![];
+    for n in 0..60 {
+        let (writer, reader) = (all[n % 3].clone(), all[(n + 1) % 3].clone());
+        puts.push(tokio::spawn(async move {
+            let (name, definition) = (format!("m{n}"), serde_json::json!({ "Port": n }));
+            writer.put_remote(RemoteKind::Modality, &name, &definition).await.unwrap();
+            assert_eq!(reader.remote(RemoteKind::Modality, &name).await.unwrap(), Some(definition));
+            let version = writer.set_setting(&name, "x").await.unwrap();
+            let now = reader.settings().await.unwrap();
+            assert!(now.version >= version && now.values[&name] == "x");
+        }));
+        if n % 10 == 0 {
+            let seeder = all[n % 3].clone();
+            puts.push(tokio::spawn(async move {
+                let seeded = |name: String| [(name, serde_json::json!(0))].into();
+                seeder.seed_remotes(RemoteKind::Modality, &seeded("seeded".into())).await.unwrap();
+                seeder.seed_settings(&[("seeded".to_owned(), n.to_string())].into()).await.unwrap();
+            }));
+        }
+    }
+    for put in puts {
+        put.await.unwrap();
+    }
+    assert_eq!(all[0].remotes(RemoteKind::Modality).await.unwrap().len(), 61);
+    let now = all[1].settings().await.unwrap();
+    assert_eq!((now.values.len(), now.version), (61, 66), "each write has a version of its own");
+}
+
+#[tokio::test]
+async fn a_start_with_the_same_configuration_forgets_nothing() {
+    let Some(server) = server() else { return };
+    let all = processes(server, 2).await;
+    let file = |value: &str| [("a".to_owned(), value.to_owned())].into();
+    all[0].seed_settings(&file("1")).await.unwrap();
+    all[0].set_setting("a", "set").await.unwrap();
+    all[1].seed_settings(&file("1")).await.unwrap();
+    assert_eq!(all[1].settings().await.unwrap().values["a"], "set");
+    all[1].seed_settings(&file("2")).await.unwrap();
+    assert_eq!(all[0].settings().await.unwrap().values["a"], "");
+    let file = [("a".to_owned(), serde_json::json!(1)), ("b".to_owned(), serde_json::json!(1))].into();
+    all[0].seed_remotes(RemoteKind::Modality, &file).await.unwrap();
+    all[0].put_remote(RemoteKind::Modality, "a", &serde_json::json!(2)).await.unwrap();
+    assert!(all[1].delete_remote(RemoteKind::Modality, "b").await.unwrap());
+    assert!(!all[0].delete_remote(RemoteKind::Modality, "b").await.unwrap());
+    all[1].seed_remotes(RemoteKind::Modality, &file).await.unwrap();
+    let now = [("a".to_owned(), serde_json::json!(2))].into();
+    assert_eq!(all[1].remotes(RemoteKind::Modality).await.unwrap(), now);
+    all[1].seed_remotes(RemoteKind::Modality, &[].into()).await.unwrap();
+    assert_eq!(all[0].remotes(RemoteKind::Modality).await.unwrap(), now, "what a client changed is a client's");
+    assert!(all[0].delete_remote(RemoteKind::Modality, "a").await.unwrap());
+    assert!(all[1].remotes(RemoteKind::Modality).await.unwrap().is_empty());
 }

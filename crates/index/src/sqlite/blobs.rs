@@ -4,7 +4,7 @@
 //! two bytes. The transaction that commits a row with a blob sets the name's bit; what an ended process left unset is an orphan.
 //! So a store costs no row of its own: the bits of a block are written once per transaction.
 
-use super::batch::Batch;
+use super::batch::{Batch, now_ms};
 use super::error::sql;
 use model::{AttachmentId, Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -160,10 +160,11 @@ pub(super) fn discard(conn: &Connection, blob: AttachmentId) -> Result<()> {
     Ok(())
 }
 
-/// Up to `limit` blobs of the deletion list.
-pub(super) fn deleted(conn: &Connection, limit: usize) -> Result<Vec<AttachmentId>> {
-    conn.prepare_cached("SELECT blob FROM deleted_blob LIMIT ?1")
-        .and_then(|mut s| s.query_map([limit as i64], |r| blob_column(r, 0))?.collect())
+/// Up to `limit` blobs that have been on the deletion list for `age_ms` at least.
+pub(super) fn deleted(conn: &Connection, limit: usize, age_ms: i64) -> Result<Vec<AttachmentId>> {
+    let latest = now_ms(conn)?.saturating_sub(age_ms);
+    conn.prepare_cached("SELECT blob FROM deleted_blob WHERE deleted_at <= ?2 LIMIT ?1")
+        .and_then(|mut s| s.query_map([limit as i64, latest], |r| blob_column(r, 0))?.collect())
         .map_err(sql)
 }
 

@@ -15,8 +15,10 @@ mod open;
 #[cfg(test)]
 mod plans;
 mod readers;
+mod remotes;
 mod reread;
 mod rows;
+mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -28,14 +30,17 @@ pub use open::is_orthanc_index;
 use async_trait::async_trait;
 use batch::Clock;
 use model::ports::Index;
-use model::ports::index::{Annotations, BlobBlock, Deleted, Expect, Feed, Resources, Upkeep};
+use model::ports::index::{
+    Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
+};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
     FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
 };
 use open::Durability;
 use readers::Readers;
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -239,8 +244,8 @@ impl Upkeep for SqliteIndex {
         self.writer.run(blobs::sweep).await
     }
 
-    async fn deleted_blobs(&self, limit: usize) -> Result<Vec<AttachmentId>> {
-        self.readers.run(move |conn| blobs::deleted(conn, limit)).await
+    async fn deleted_blobs(&self, limit: usize, age: Duration) -> Result<Vec<AttachmentId>> {
+        self.readers.run(move |conn| blobs::deleted(conn, limit, milliseconds(age))).await
     }
 
     async fn forget_deleted_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
@@ -267,20 +272,54 @@ impl Upkeep for SqliteIndex {
         self.clock.stable_age_ms.store(milliseconds(age), Ordering::Relaxed);
     }
 
-    async fn setting(&self, key: &str) -> Result<Option<String>> {
-        let key = key.to_owned();
-        self.readers.run(move |conn| upkeep::setting(conn, &key)).await
-    }
-
-    async fn set_setting(&self, key: &str, value: &str) -> Result<()> {
-        let (key, value) = (key.to_owned(), value.to_owned());
-        self.writer.run(move |batch| upkeep::set_setting(batch, &key, &value)).await
-    }
-
     async fn close(&self) {
         self.readers.close(self.reader_count).await;
         self.writer.close().await;
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+#[async_trait]
+impl Remotes for SqliteIndex {
+    async fn remotes(&self, kind: RemoteKind) -> Result<BTreeMap<String, Value>> {
+        self.readers.run(move |conn| remotes::all(conn, kind)).await
+    }
+
+    async fn remote(&self, kind: RemoteKind, name: &str) -> Result<Option<Value>> {
+        let name = name.to_owned();
+        self.readers.run(move |conn| remotes::one(conn, kind, &name)).await
+    }
+
+    async fn put_remote(&self, kind: RemoteKind, name: &str, definition: &Value) -> Result<()> {
+        let (name, definition) = (name.to_owned(), definition.to_string());
+        self.writer.run(move |batch| remotes::put(batch, kind, &name, &definition)).await
+    }
+
+    async fn delete_remote(&self, kind: RemoteKind, name: &str) -> Result<bool> {
+        let name = name.to_owned();
+        self.writer.run(move |batch| remotes::delete(batch, kind, &name)).await
+    }
+
+    async fn seed_remotes(&self, kind: RemoteKind, configured: &BTreeMap<String, Value>) -> Result<()> {
+        let configured = configured.clone();
+        self.writer.run(move |batch| remotes::seed(batch, kind, &configured)).await
+    }
+}
+
+#[async_trait]
+impl SharedSettings for SqliteIndex {
+    async fn settings(&self) -> Result<SettingsSnapshot> {
+        self.readers.run(settings::all).await
+    }
+
+    async fn set_setting(&self, key: &str, value: &str) -> Result<i64> {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.writer.run(move |batch| settings::set(batch, &key, &value)).await
+    }
+
+    async fn seed_settings(&self, configured: &BTreeMap<String, String>) -> Result<()> {
+        let configured = configured.clone();
+        self.writer.run(move |batch| settings::seed(batch, &configured)).await
     }
 }

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 const APPLICATION: i32 = 0x504C_4549;
 
 /// Statements by number, from 1 (`user_version` of the file).
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_resources.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/sqlite/0001_resources.sql"), include_str!("../migrations/sqlite/0002_remotes.sql")];
 
 /// Prepared statements kept by each connection.
 const STATEMENTS: usize = 160;

@@ -135,7 +135,7 @@ async fn a_panic_fails_its_caller_only() {
     let failed = db.readers.run(|_| -> Result<()> { panic!("on purpose") }).await;
     assert_eq!(failed.unwrap_err().kind(), ErrorKind::Internal);
     for _ in 0..10 {
-        assert_eq!(db.setting("k").await.unwrap().as_deref(), Some("v"));
+        assert_eq!(db.settings().await.unwrap().values["k"], "v");
     }
 }
 

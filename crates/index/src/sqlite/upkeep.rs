@@ -1,11 +1,10 @@
-//! Stability and settings.
+//! Stability.
 
 use super::batch::Batch;
 use super::error::sql;
 use super::rows::table;
-use crate::text::clean;
 use model::{ChangeType, Level, OrthancId, Result};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::params;
 
 /// Resources of one level that one transaction makes stable.
 const DUE: usize = 500;
@@ -42,21 +41,4 @@ pub(super) fn sweep_stability(batch: &mut Batch<'_>) -> Result<(u64, bool)> {
 pub(super) fn due_sql(level: Level) -> String {
     let table = table(level);
     format!("SELECT id, public_id FROM {table} WHERE stable_at IS NOT NULL AND stable_at <= ?1 ORDER BY stable_at LIMIT ?2")
-}
-
-/// Reads a setting.
-pub(super) fn setting(conn: &Connection, key: &str) -> Result<Option<String>> {
-    conn.prepare_cached("SELECT value FROM setting WHERE key = ?1")
-        .and_then(|mut s| s.query_row([clean(key)], |r| r.get(0)).optional())
-        .map_err(sql)
-}
-
-/// Writes a setting.
-pub(super) fn set_setting(batch: &mut Batch<'_>, key: &str, value: &str) -> Result<()> {
-    batch
-        .conn
-        .prepare_cached("INSERT INTO setting (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
-        .and_then(|mut s| s.execute(params![clean(key), clean(value)]))
-        .map_err(sql)?;
-    Ok(())
 }

@@ -59,7 +59,7 @@ async fn attachments_have_revisions_and_sizes(db: &mut Fresh) {
         assert_eq!(set(first, 99, Expect::Anything).await, Err(ErrorKind::Busy), "the name was used");
         let second = blob(&**db).await;
         assert_eq!(set(second, 30, Expect::Revision(Some(0))).await, Ok(1));
-        assert_eq!(db.deleted_blobs(10).await.unwrap(), [first]);
+        assert_eq!(db.deleted_blobs(10, std::time::Duration::ZERO).await.unwrap(), [first]);
         db.forget_deleted_blobs(&[first]).await.unwrap();
         let found = get(&**db, level, id).await.unwrap();
         let mine = found.attachments.iter().find(|a| a.content_type == kind).unwrap();
@@ -89,7 +89,7 @@ async fn the_dicom_file_can_be_replaced(db: &mut Fresh) {
     assert_eq!(get(&**db, Level::Instance, of.instance).await.unwrap().attachments, [new]);
     let statistics = db.resource_statistics(Level::Patient, of.patient).await.unwrap();
     assert_eq!((statistics.dicom_size_bytes, statistics.dicom_stored_size_bytes), (1000, 400));
-    assert_eq!(db.deleted_blobs(10).await.unwrap(), [old.id]);
+    assert_eq!(db.deleted_blobs(10, std::time::Duration::ZERO).await.unwrap(), [old.id]);
     let kept = db.delete_attachment(Level::Instance, of.instance, ContentType::DICOM, Expect::Anything).await.unwrap_err();
     assert_eq!(kept.kind(), ErrorKind::BadRequest);
 }

@@ -30,7 +30,7 @@ async fn each_level_goes_with_what_is_below(db: &mut Fresh) {
         assert_eq!(db.level_of(of.at(level)).await.unwrap(), None);
         assert_consistent(&**db).await;
     }
-    assert_eq!(db.deleted_blobs(100).await.unwrap().len(), 8);
+    assert_eq!(db.deleted_blobs(100, std::time::Duration::ZERO).await.unwrap().len(), 8);
 }
 
 async fn empty_ancestors_go_too(db: &mut Fresh) {
@@ -129,11 +129,11 @@ async fn a_large_resource_vanishes_at_once(db: &mut Fresh) {
         while db.sweep_tombstones().await.unwrap() {}
         assert_eq!(db.totals().await.unwrap(), Default::default());
         // Every blob of every round is on the deletion list exactly once.
-        let deleted = db.deleted_blobs(10_000).await.unwrap();
+        let deleted = db.deleted_blobs(10_000, std::time::Duration::ZERO).await.unwrap();
         let expected = n + 2 + if level == Level::Series { 600 } else { 0 };
         assert_eq!(deleted.len(), expected);
         db.forget_deleted_blobs(&deleted).await.unwrap();
-        assert!(db.deleted_blobs(10).await.unwrap().is_empty());
+        assert!(db.deleted_blobs(10, std::time::Duration::ZERO).await.unwrap().is_empty());
     }
 }
 
@@ -147,7 +147,7 @@ async fn attachments_go_with_their_resource(db: &mut Fresh) {
         blobs.push(id);
     }
     db.delete(Level::Instance, of.instance).await.unwrap();
-    let mut deleted = db.deleted_blobs(10).await.unwrap();
+    let mut deleted = db.deleted_blobs(10, std::time::Duration::ZERO).await.unwrap();
     deleted.sort_unstable();
     blobs.sort_unstable();
     assert_eq!(deleted, blobs);

@@ -16,6 +16,7 @@ pub const MR: &str = "1.2.840.10008.5.1.4.1.1.4";
 /// One index on a database of its own.
 pub struct Fresh {
     index: Option<Arc<dyn Index>>,
+    alone: bool,
     open: Box<dyn Fn() -> Arc<dyn Index> + Send + Sync>,
 }
 
@@ -23,6 +24,11 @@ impl Fresh {
     /// For tasks.
     pub fn shared(&self) -> Arc<dyn Index> {
         self.index.clone().expect("open")
+    }
+
+    /// Whether one process has the database for itself.
+    pub fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// Opens the database again as another process would, after this one ended without closing.
@@ -45,7 +51,7 @@ pub fn sqlite() -> Fresh {
     let folder = tempfile::tempdir().unwrap();
     let options = index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 3 };
     let open = move || index::sqlite::open(&folder.path().join("pleiad.sqlite"), options).unwrap();
-    Fresh { index: Some(open()), open: Box::new(open) }
+    Fresh { index: Some(open()), alone: true, open: Box::new(open) }
 }
 
 /// The identifiers of an instance: patient, study, series, SOP instance.

@@ -8,6 +8,7 @@ mod find;
 mod fixture;
 mod hostile;
 mod random;
+mod shared;
 mod store;
 mod upkeep;
 

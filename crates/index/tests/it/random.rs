@@ -52,7 +52,8 @@ async fn counters_stay_true(db: &mut Fresh) {
     // Every name that was ever used is now referenced by a row, on the deletion list, or still reserved.
     db.restart();
     db.sweep_intents().await.unwrap();
-    let mut seen: BTreeSet<AttachmentId> = db.deleted_blobs(100_000).await.unwrap().into_iter().collect();
+    let mut seen: BTreeSet<AttachmentId> =
+        db.deleted_blobs(100_000, std::time::Duration::ZERO).await.unwrap().into_iter().collect();
     for level in Level::ALL {
         for resource in all(&**db, level).await {
             for attachment in resource.attachments {

@@ -78,7 +78,7 @@ async fn an_instance_is_kept_unless_told_otherwise(db: &mut Fresh) {
         // The refused blob still has its intent: the caller removes it and gives the name back.
         db.release_blobs(&[blob]).await.unwrap();
     }
-    assert!(db.deleted_blobs(10).await.unwrap().is_empty());
+    assert!(db.deleted_blobs(10, std::time::Duration::ZERO).await.unwrap().is_empty());
 }
 
 async fn an_overwritten_instance_is_a_new_one(db: &mut Fresh) {
@@ -99,7 +99,7 @@ async fn an_overwritten_instance_is_a_new_one(db: &mut Fresh) {
     let series = get(&**db, Level::Series, ids.series).await.unwrap();
     assert_eq!((series.counts.instances, series.size_bytes), (2, 3000));
     assert_eq!(series.children.last(), Some(&ids.instance), "the order of creation is the order of arrival");
-    let deleted = db.deleted_blobs(10).await.unwrap();
+    let deleted = db.deleted_blobs(10, std::time::Duration::ZERO).await.unwrap();
     assert_eq!((deleted.len(), deleted.contains(&old)), (2, true));
 }
 
@@ -186,7 +186,7 @@ async fn the_same_instance_at_the_same_moment(db: &mut Fresh) {
     }
     assert!(kept.len() >= 16);
     let current = get(&**db, Level::Instance, ids(["P", "1", "2", "3"]).instance).await.unwrap().attachments[0].id;
-    let mut deleted = db.deleted_blobs(100).await.unwrap();
+    let mut deleted = db.deleted_blobs(100, std::time::Duration::ZERO).await.unwrap();
     assert!(!deleted.contains(&current));
     deleted.push(current);
     deleted.sort_unstable();

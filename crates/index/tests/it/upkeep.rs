@@ -1,4 +1,4 @@
-//! Names of blobs across crashes, stability, settings, closing.
+//! Names of blobs across crashes, stability, closing.
 
 use crate::fixture::*;
 use crate::for_each_index;
@@ -35,7 +35,7 @@ async fn a_crash_orphans_exactly_the_unused_names(db: &mut Fresh) {
     assert_eq!(db.sweep_intents().await.unwrap(), 0, "this process lives");
     db.restart();
     let orphans = db.sweep_intents().await.unwrap();
-    let deleted: BTreeSet<AttachmentId> = db.deleted_blobs(1000).await.unwrap().into_iter().collect();
+    let deleted: BTreeSet<AttachmentId> = db.deleted_blobs(1000, Duration::ZERO).await.unwrap().into_iter().collect();
     let expected: BTreeSet<AttachmentId> = names.iter().copied().filter(|n| !used.contains(n)).collect();
     assert_eq!((deleted, orphans), (expected.clone(), expected.len() as u64));
     assert_eq!(db.sweep_intents().await.unwrap(), 0);
@@ -54,7 +54,7 @@ async fn used_blocks_leave_nothing(db: &mut Fresh) {
     db.release_blobs(&[AttachmentId::random()]).await.unwrap();
     db.restart();
     assert_eq!(db.sweep_intents().await.unwrap(), 0);
-    assert!(db.deleted_blobs(10).await.unwrap().is_empty());
+    assert!(db.deleted_blobs(10, Duration::ZERO).await.unwrap().is_empty());
 }
 
 async fn deleted_blobs_are_read_in_pages(db: &mut Fresh) {
@@ -62,12 +62,13 @@ async fn deleted_blobs_are_read_in_pages(db: &mut Fresh) {
         let of = put(&**db, ["P", "1", "2", &n.to_string()]).await;
         db.delete(Level::Instance, of.instance).await.unwrap();
     }
-    let page = db.deleted_blobs(3).await.unwrap();
+    let page = db.deleted_blobs(3, Duration::ZERO).await.unwrap();
     assert_eq!(page.len(), 3);
     db.forget_deleted_blobs(&page).await.unwrap();
-    let rest = db.deleted_blobs(3).await.unwrap();
+    let rest = db.deleted_blobs(3, Duration::ZERO).await.unwrap();
     assert_eq!(rest.len(), 2);
     assert!(rest.iter().all(|b| !page.contains(b)));
+    assert!(db.deleted_blobs(3, Duration::from_secs(3600)).await.unwrap().is_empty(), "an hour has not passed");
 }
 
 async fn stable_exactly_once(db: &mut Fresh) {
@@ -119,16 +120,6 @@ async fn many_become_stable(db: &mut Fresh) {
     assert_eq!(db.sweep_stability().await.unwrap(), 0);
 }
 
-async fn settings_are_read_as_written(db: &mut Fresh) {
-    assert_eq!(db.setting("k").await.unwrap(), None);
-    for value in ["", "1", "ünï 'code' \"\\"] {
-        db.set_setting("k", value).await.unwrap();
-        assert_eq!(db.setting("k").await.unwrap().as_deref(), Some(value));
-    }
-    db.restart();
-    assert!(db.setting("k").await.unwrap().is_some());
-}
-
 async fn a_closed_index_refuses(db: &mut Fresh) {
     put(&**db, ["P", "1", "2", "3"]).await;
     let new = instance(&**db, ["P", "1", "2", "4"]).await;
@@ -147,6 +138,5 @@ for_each_index!(
     deleted_blobs_are_read_in_pages,
     stable_exactly_once,
     many_become_stable,
-    settings_are_read_as_written,
     a_closed_index_refuses,
 );

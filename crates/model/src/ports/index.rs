@@ -8,7 +8,8 @@ use crate::{
     MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
 };
 use async_trait::async_trait;
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What a client knows about the value that it changes (Orthanc: `CheckRevisions`, `If-Match`).
@@ -160,8 +161,8 @@ pub trait Upkeep: Send + Sync {
     /// Names that dead processes reserved and never used: forgets them and puts them on the deletion list. Returns how many.
     async fn sweep_intents(&self) -> Result<u64>;
 
-    /// Up to `limit` blobs that no row refers to any more.
-    async fn deleted_blobs(&self, limit: usize) -> Result<Vec<AttachmentId>>;
+    /// Up to `limit` blobs to which no row has referred for `age` at least.
+    async fn deleted_blobs(&self, limit: usize, age: Duration) -> Result<Vec<AttachmentId>>;
 
     /// Forgets blobs of [`Self::deleted_blobs`] after they were removed from the storage area.
     async fn forget_deleted_blobs(&self, blobs: &[AttachmentId]) -> Result<()>;
@@ -175,17 +176,73 @@ pub trait Upkeep: Send + Sync {
     /// How long after its last instance a resource is stable (`StableAge`), for the stores that follow.
     fn set_stable_age(&self, age: Duration);
 
-    /// Reads a setting that all processes share.
-    async fn setting(&self, key: &str) -> Result<Option<String>>;
-
-    /// Writes a setting; the very next read through any process sees it.
-    async fn set_setting(&self, key: &str, value: &str) -> Result<()>;
-
     /// Flushes and closes. Calls after it fail.
     async fn close(&self);
 }
 
-/// All of them.
-pub trait Index: Resources + Annotations + Feed + Upkeep {}
+/// What kind of server a remote is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteKind {
+    /// A DICOM node (Orthanc: `DicomModalities`).
+    Modality,
+    /// Another Orthanc (Orthanc: `OrthancPeers`).
+    Peer,
+    /// A DICOMweb server (Orthanc: `DicomWeb.Servers`).
+    DicomWeb,
+}
 
-impl<T: Resources + Annotations + Feed + Upkeep> Index for T {}
+impl RemoteKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            RemoteKind::Modality => "modality",
+            RemoteKind::Peer => "peer",
+            RemoteKind::DicomWeb => "dicomweb",
+        }
+    }
+}
+
+/// Other servers, by kind and name. Nothing is cached: each read sees what any process wrote before.
+#[async_trait]
+pub trait Remotes: Send + Sync {
+    /// All of a kind, by name.
+    async fn remotes(&self, kind: RemoteKind) -> Result<BTreeMap<String, Value>>;
+
+    async fn remote(&self, kind: RemoteKind, name: &str) -> Result<Option<Value>>;
+
+    /// Adds or replaces.
+    async fn put_remote(&self, kind: RemoteKind, name: &str, definition: &Value) -> Result<()>;
+
+    /// Returns whether there was one.
+    async fn delete_remote(&self, kind: RemoteKind, name: &str) -> Result<bool>;
+
+    /// Brings in the entries of the configuration. One that is new there, or differs from what was seeded last, replaces what
+    /// is stored. One that left the configuration goes, unless a client has changed it. Otherwise what clients put or deleted stays.
+    async fn seed_remotes(&self, kind: RemoteKind, configured: &BTreeMap<String, Value>) -> Result<()>;
+}
+
+/// What clients set while the servers run, for all processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingsSnapshot {
+    /// Rises with each write. Whoever knows a version knows all writes up to it.
+    pub version: i64,
+    /// Empty: as configured.
+    pub values: BTreeMap<String, String>,
+}
+
+/// Settings that all processes share.
+#[async_trait]
+pub trait SharedSettings: Send + Sync {
+    async fn settings(&self) -> Result<SettingsSnapshot>;
+
+    /// Sets one and returns the version that has it. The very next read through any process sees it.
+    async fn set_setting(&self, key: &str, value: &str) -> Result<i64>;
+
+    /// Says what the configuration wants, in any form. Where that differs from what it was the last time, the value becomes
+    /// empty. An index that belongs to one process alone (SQLite) empties all of these: Orthanc forgets them at each start.
+    async fn seed_settings(&self, configured: &BTreeMap<String, String>) -> Result<()>;
+}
+
+/// All of them.
+pub trait Index: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings {}
+
+impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings> Index for T {}

@@ -1,22 +1,27 @@
 //! An index that remembers what it was told to store, and fails on request. Everything else is not implemented.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::ports::index::{Annotations, BlobBlock, Deleted, Expect, Feed, Resources, Upkeep};
+use model::ports::index::{
+    Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
+};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
     FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, StoreStatus, Stored,
     Totals,
 };
+use serde_json::Value;
 
 #[derive(Default)]
 pub struct RememberingIndex {
     pub instances: Mutex<HashMap<OrthancId, NewInstance>>,
     /// How the next store fails.
     pub failure: Mutex<Option<ErrorKind>>,
+    pub remotes: Mutex<BTreeMap<String, Value>>,
+    pub settings: Mutex<SettingsSnapshot>,
 }
 
 fn unused<T>() -> Result<T> {
@@ -150,7 +155,7 @@ impl Upkeep for RememberingIndex {
         unused()
     }
 
-    async fn deleted_blobs(&self, _: usize) -> Result<Vec<AttachmentId>> {
+    async fn deleted_blobs(&self, _: usize, _: Duration) -> Result<Vec<AttachmentId>> {
         unused()
     }
 
@@ -168,13 +173,48 @@ impl Upkeep for RememberingIndex {
 
     fn set_stable_age(&self, _: Duration) {}
 
-    async fn setting(&self, _: &str) -> Result<Option<String>> {
-        unused()
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl Remotes for RememberingIndex {
+    async fn remotes(&self, _: RemoteKind) -> Result<BTreeMap<String, Value>> {
+        Ok(self.remotes.lock().unwrap().clone())
     }
 
-    async fn set_setting(&self, _: &str, _: &str) -> Result<()> {
+    async fn remote(&self, _: RemoteKind, name: &str) -> Result<Option<Value>> {
+        Ok(self.remotes.lock().unwrap().get(name).cloned())
+    }
+
+    async fn put_remote(&self, _: RemoteKind, name: &str, definition: &Value) -> Result<()> {
+        self.remotes.lock().unwrap().insert(name.to_owned(), definition.clone());
         Ok(())
     }
 
-    async fn close(&self) {}
+    async fn delete_remote(&self, _: RemoteKind, _: &str) -> Result<bool> {
+        unused()
+    }
+
+    async fn seed_remotes(&self, _: RemoteKind, configured: &BTreeMap<String, Value>) -> Result<()> {
+        self.remotes.lock().unwrap().extend(configured.clone());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SharedSettings for RememberingIndex {
+    async fn settings(&self) -> Result<SettingsSnapshot> {
+        Ok(self.settings.lock().unwrap().clone())
+    }
+
+    async fn set_setting(&self, key: &str, value: &str) -> Result<i64> {
+        let mut settings = self.settings.lock().unwrap();
+        settings.version += 1;
+        settings.values.insert(key.to_owned(), value.to_owned());
+        Ok(settings.version)
+    }
+
+    async fn seed_settings(&self, _: &BTreeMap<String, String>) -> Result<()> {
+        Ok(())
+    }
 }
