@@ -1,20 +1,25 @@
-# make run    build and start one server on SQLite and a folder, in ./run
-# make check  before a commit: format, lints, tidy, unit tests
-# make test   everything that CI runs
-# make chaos  20,000 stores on 8 connections while the server is killed 50 times
-# make bench  a first impression of speed and memory
+# make run      build and start one server on SQLite and a folder, in ./run
+# make cluster  build and start three processes on a private PostgreSQL behind HAProxy; KEEP=folder keeps the data
+# make check    before a commit: format, lints, tidy, unit tests
+# make test     everything that CI runs
+# make chaos    20,000 stores on 8 connections while the server is killed 50 times
+# make bench    a first impression of speed and memory
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
 
-.PHONY: run check test chaos bench compiler test-tools
+.PHONY: run cluster check test chaos bench compiler cluster-tools test-tools
 
 run: compiler
 	$(CARGO) build --release --locked -p server
 	@mkdir -p run
 	@test -e run/pleiad.json || $(TARGET)/release/pleiad --config=run/pleiad.json
 	exec $(TARGET)/release/pleiad $(or $(CONFIG),run/pleiad.json)
+
+cluster: compiler cluster-tools
+	$(CARGO) build --release --locked -p server
+	PLEIAD=$(abspath $(TARGET)/release/pleiad) exec tests/cluster $(if $(KEEP),--keep $(KEEP))
 
 check: compiler
 	$(CARGO) fmt --all --check
@@ -42,7 +47,10 @@ bench: compiler test-tools
 compiler:
 	@tests/install cc:gcc
 
-test-tools:
-	@tests/install storescu:dcmtk python3:python3 setpriv:util-linux postgresql haproxy
+cluster-tools:
+	@tests/install python3:python3 setpriv:util-linux postgresql haproxy
+
+test-tools: cluster-tools
+	@tests/install storescu:dcmtk
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || tests/install python3-venv
 	@tests/make-venv .venv tests/requirements.txt

@@ -2,13 +2,20 @@
 
 `server` is what most tests need: a running server with empty storage, of which they know the addresses only. It is made
 once for each entry of TOPOLOGIES, so that the same test runs against one process and against several behind a balancer.
-`node` makes processes that the test itself starts, stops and kills.
+`node` and `cluster` make processes that the test itself starts, stops and kills; `database` is one on a PostgreSQL that the
+test may stop and start.
 """
+import os
+
 import pytest
 from client import Client
+from cluster import Cluster
 from node import Node
+from postgres import FAST, Postgres
+from receiver import Receiver
 
-TOPOLOGIES = ['single']
+# single: one process on SQLite; postgres: one on PostgreSQL; cluster: three on PostgreSQL behind HAProxy.
+TOPOLOGIES = os.environ.get('PLEIAD_TOPOLOGIES', 'single').split(',')
 
 
 @pytest.hookimpl(wrapper=True)
@@ -32,16 +39,80 @@ def node(tmp_path, request):
 
     yield make
     for one in nodes:
+        one.ask_to_end()
+    for one in nodes:
         one.end()
 
 
+@pytest.fixture(scope='session')
+def postgres():
+    """One PostgreSQL for all tests."""
+    server = Postgres(**FAST).start()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def database(postgres):
+    """An empty database."""
+    name = 'test%d' % next(NUMBERS)
+    database = postgres.create_database(name)
+    yield database
+    if not postgres.running():
+        postgres.start()
+    database.drop()
+
+
+NUMBERS = iter(range(1, 1_000_000))
+
+
+@pytest.fixture
+def cluster(tmp_path, request, database):
+    """Makes a cluster on the database; it is ended after the test."""
+    made = []
+
+    def make(config=None):
+        one = Cluster(tmp_path, database.options, config)
+        made.append(one)
+        request.node.nodes = one.parts
+        return one
+
+    yield make
+    for one in made:
+        one.end()
+
+
+@pytest.fixture
+def receiver():
+    """Makes destinations of sends; all are ended after the test."""
+    made = []
+
+    def make(**options):
+        made.append(Receiver(**options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+def client_of(cluster):
+    """Speaks with the gateway. `nodes`, `gateway`: what it is made of."""
+    client = Client(cluster.gateway.url, cluster.gateway.dicom_port, cluster.nodes[0].aet)
+    client.nodes, client.gateway = cluster.nodes, cluster.gateway
+    return client
+
+
 @pytest.fixture(params=TOPOLOGIES)
-def server(request, node):
+def server(request):
     """A server with the defaults, plus those of `@pytest.mark.config(Option=value)`."""
     mark = request.node.get_closest_marker('config')
     config = mark.kwargs if mark else {}
-    assert request.param == 'single'
-    one = node(config).start()
+    if request.param == 'cluster':
+        return client_of(request.getfixturevalue('cluster')(config).start())
+    if request.param == 'postgres':
+        config = {'PostgreSQL': request.getfixturevalue('database').options, **config}
+    one = request.getfixturevalue('node')(config).start()
     client = Client(one.url, one.dicom_port, one.aet)
     client.nodes = [one]
     return client

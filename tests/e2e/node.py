@@ -1,23 +1,18 @@
-"""Starts and stops real servers, each with ports and folders of its own."""
+"""Starts and stops real servers, each with ports and folders of its own. Standard library only."""
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
-import requests
+from processes import bound, free_port, read_log
 
 PLEIAD = os.environ.get('PLEIAD', str(Path(__file__).parents[2] / 'target/debug/pleiad'))
 START_SECONDS = 30
 STOP_SECONDS = 20
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 class Node:
@@ -53,23 +48,12 @@ class Node:
 
     @property
     def log(self):
-        path = self.folder / 'log'
-        return path.read_text(errors='replace') if path.exists() else ''
+        return read_log(self.folder / 'log')
 
     def start(self, *arguments, stderr=None):
-        """Starts it and waits until it is ready."""
+        """Starts it, in the main thread (see `bound`), and waits until it is ready."""
         self.spawn(*arguments, stderr=stderr)
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                raise AssertionError('the server ended with status %s:\n%s' % (self.process.returncode, self.log))
-            try:
-                if requests.get(self.url + '/readyz', timeout=5).ok:
-                    return self
-            except requests.ConnectionError:
-                pass
-            time.sleep(0.02)
-        raise AssertionError('the server is not ready after %d s:\n%s' % (START_SECONDS, self.log))
+        return self.wait_until_ready()
 
     def spawn(self, *arguments, stderr=None):
         """Starts it and waits for nothing."""
@@ -77,8 +61,20 @@ class Node:
         path.write_text(json.dumps(self.config, indent=1))
         with open(self.folder / 'log', 'ab') as log:
             self.process = subprocess.Popen(
-                [PLEIAD, *arguments, str(path)], stdin=subprocess.DEVNULL, stdout=log, stderr=stderr or log)
+                bound([PLEIAD, *arguments, path]), start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=stderr or log)
         return self.process
+
+    def wait_until_ready(self):
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise AssertionError('the server ended with status %s:\n%s' % (self.process.returncode, self.log))
+            try:
+                urllib.request.urlopen(self.url + '/readyz', timeout=5).close()
+                return self
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.02)
+        raise AssertionError('the server is not ready after %d s:\n%s' % (START_SECONDS, self.log))
 
     def stop(self):
         """SIGTERM. Returns the exit status and how many seconds it took."""
@@ -92,11 +88,25 @@ class Node:
         self.process.kill()
         self.process.wait()
 
+    def freeze(self):
+        """SIGSTOP, as a virtual machine that is paused."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def ask_to_end(self):
+        """Ends it without waiting; also one that is frozen."""
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.thaw()
+
     def end(self):
         """Leaves nothing running."""
-        if self.process and self.process.poll() is None:
+        self.ask_to_end()
+        if self.process:
             try:
-                self.stop()
+                self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self.kill()
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from processes import bound, find_program, free_port
+from processes import bound, find_program, free_port, read_log
 
 USER = 'pleiad'
 START_SECONDS = 60
@@ -73,7 +73,7 @@ class Postgres:
         end = time.monotonic() + START_SECONDS
         while self.psql('SELECT 1', 'postgres').returncode != 0:
             if self.process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError('PostgreSQL does not answer:\n' + (self.folder / 'log').read_text(errors='replace')[-3000:])
+                raise RuntimeError('PostgreSQL does not answer:\n' + read_log(self.folder / 'log')[-3000:])
             time.sleep(0.02)
 
     def stop(self):
@@ -117,6 +117,10 @@ class Postgres:
     def url(self, database='postgres'):
         return 'postgresql://%s@127.0.0.1:%d/%s' % (USER, self.port, database)
 
+    def options(self, database):
+        """The section `PostgreSQL` of a process that uses it."""
+        return {'EnableIndex': True, 'Host': '127.0.0.1', 'Port': self.port, 'Database': database, 'Username': USER, 'Password': ''}
+
     def create_database(self, name):
         self.sql('CREATE DATABASE "%s" TEMPLATE template0' % name)
         return Database(self, name)
@@ -130,9 +134,7 @@ class Database:
 
     @property
     def options(self):
-        """The section `PostgreSQL` of a process that uses it."""
-        return {'EnableIndex': True, 'Host': '127.0.0.1', 'Port': self.server.port, 'Database': self.name, 'Username': USER,
-                'Password': ''}
+        return self.server.options(self.name)
 
     def sql(self, statement):
         return self.server.sql(statement, self.name)

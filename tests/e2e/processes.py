@@ -28,6 +28,11 @@ def find_program(name, folders=()):
     return found
 
 
+def read_log(path):
+    """What a program has said, so far."""
+    return path.read_text(errors='replace') if path.exists() else ''
+
+
 def wait_for_port(port, process, seconds, log):
     """Waits until `process` listens on loopback. `log`: its file, for the error."""
     end = time.monotonic() + seconds
@@ -39,5 +44,5 @@ def wait_for_port(port, process, seconds, log):
         status = process.poll()
         if status is not None or time.monotonic() > end:
             what = 'ended with status %s' % status if status is not None else 'does not listen after %d s' % seconds
-            raise RuntimeError('%s %s:\n%s' % (process.args[0], what, log.read_text(errors='replace')[-3000:]))
+            raise RuntimeError('%s %s:\n%s' % (process.args[0], what, read_log(log)[-3000:]))
         time.sleep(0.02)

@@ -46,6 +46,10 @@ pub struct HttpConfig {
     pub max_body_bytes: u64,
 }
 
+/// How long connections that brought no request yet may still bring one after the signal to stop. Whoever connected a moment
+/// before (a balancer) would else lose a request that nobody began.
+const LATECOMERS: Duration = Duration::from_millis(250);
+
 /// Connections served at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 4096;
 
@@ -122,8 +126,9 @@ async fn accept(
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else { break };
         let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted, // what waits in the kernel's queue is served even when stopping
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -157,6 +162,7 @@ async fn accept(
         });
     }
     drop(listener);
+    tokio::time::sleep(LATECOMERS).await;
     graceful.shutdown().await;
 }
 
