@@ -152,6 +152,11 @@ impl Engine {
         }
     }
 
+    /// Whether other processes may work on the same index: what a client sees must then not depend on which one it asks.
+    pub fn is_shared(&self) -> bool {
+        self.index.is_shared()
+    }
+
     /// Gives back what this process holds and closes the index. Call it last.
     pub async fn close(&self) -> Result<()> {
         let released = self.blobs.release().await;

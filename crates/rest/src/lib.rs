@@ -13,6 +13,7 @@ mod instances;
 mod later;
 mod metadata;
 mod modules;
+mod pieces;
 mod remotes;
 mod resources;
 mod state;
@@ -23,6 +24,7 @@ mod tools;
 mod upload;
 mod view;
 
+pub use pieces::Unfinished;
 pub use state::{Rest, SystemInfo};
 
 use axum::Router;

@@ -1,5 +1,6 @@
 //! What the handlers share.
 
+use crate::Unfinished;
 use engine::Engine;
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,4 +47,5 @@ pub struct Rest {
     /// Cancelled by `POST /tools/shutdown`.
     pub shutdown: CancellationToken,
     pub started: Instant,
+    pub unfinished: Unfinished,
 }

@@ -3,6 +3,7 @@
 //! Everything streams: a DICOM file goes to the store as it arrives, a ZIP to a temporary file first, because its table of
 //! contents stands at its end.
 
+use crate::pieces::{self, Announced};
 use crate::state::Rest;
 use axum::extract::Request;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Seek, SeekFrom, Write};
 use tokio::sync::mpsc;
 use web::body::MaxBody;
+use web::multipart::Multipart;
 
 type Pieces = BoxStream<'static, Result<Bytes>>;
 
@@ -33,9 +35,14 @@ pub async fn upload(rest: &Rest, ctx: &Ctx, request: Request) -> Result<Value> {
     let limit = request.extensions().get::<MaxBody>().map_or(0, |m| m.0);
     let content_type = header_text(&request, header::CONTENT_TYPE);
     let encoding = header_text(&request, header::CONTENT_ENCODING);
+    let announced = Announced::of(request.headers(), &ctx.origin.http_user, limit)?;
     let body = web::body::stream(request.into_body(), limit);
     if content_type.to_ascii_lowercase().starts_with("multipart/form-data") {
-        return form(rest, ctx, &content_type, body).await;
+        let parts = Multipart::new(&content_type, body)?;
+        return match announced {
+            Some(announced) => pieces::receive(rest, ctx, announced, parts).await,
+            None => form(rest, ctx, parts).await,
+        };
     }
     let body = match encoding.to_ascii_lowercase().as_str() {
         "" | "identity" => body,
@@ -55,13 +62,13 @@ fn header_text(request: &Request, name: header::HeaderName) -> String {
 
 /// What a body turned out to be.
 #[derive(PartialEq)]
-enum Form {
+pub(crate) enum Form {
     Dicom,
     Zip,
 }
 
 /// Stores one file or one ZIP, adding its answers to `stored`.
-async fn one(rest: &Rest, ctx: &Ctx, mut body: Pieces, stored: &mut Vec<Value>) -> Result<Form> {
+pub(crate) async fn one(rest: &Rest, ctx: &Ctx, mut body: Pieces, stored: &mut Vec<Value>) -> Result<Form> {
     let mut first = Bytes::new();
     while first.len() < 4 {
         match body.try_next().await? {
@@ -110,29 +117,22 @@ pub fn view(outcome: &StoreOutcome) -> Value {
     })
 }
 
-async fn form(rest: &Rest, ctx: &Ctx, content_type: &str, body: Pieces) -> Result<Value> {
-    let bad = |e: multer::Error| Error::new(ErrorKind::BadRequest, format!("bad multipart form: {e}"));
-    let boundary = multer::parse_boundary(content_type).map_err(bad)?;
-    let mut parts = multer::Multipart::new(body.map_err(std::io::Error::other), boundary);
+async fn form(rest: &Rest, ctx: &Ctx, mut parts: Multipart) -> Result<Value> {
     let mut stored = Vec::new();
     let mut refused = None;
-    while let Some(mut part) = parts.next_field().await.map_err(bad)? {
+    while parts.next_part().await? {
         // A part borrows the form, but the store wants an owned stream: a short queue joins the two.
         let (tx, rx) = mpsc::channel::<Result<Bytes>>(QUEUE);
+        let parts = &mut parts;
         let feed = async move {
-            loop {
-                let piece = match part.chunk().await {
-                    Ok(Some(piece)) => Ok(piece),
-                    Ok(None) => return Ok(()),
-                    Err(error) => Err(bad(error)),
-                };
+            while let Some(piece) = parts.chunk().await.transpose() {
                 let failed = piece.is_err();
                 if tx.send(piece).await.is_err() || failed {
-                    return Ok::<(), Error>(());
+                    return;
                 }
             }
         };
-        let (_, result) = tokio::join!(feed, one(rest, ctx, from_channel(rx), &mut stored));
+        let ((), result) = tokio::join!(feed, one(rest, ctx, from_channel(rx), &mut stored));
         match result {
             Err(error) if error.kind() == ErrorKind::BadDicom => refused = Some(error),
             Err(error) => return Err(error),
@@ -165,6 +165,13 @@ fn gunzip(body: Pieces, limit: u64) -> Pieces {
         let input = ChannelReader { rx: raw_rx, piece: Bytes::new() };
         pump(&mut flate2::read::MultiGzDecoder::new(input), limit, "the gzip'd body", &tx);
     });
+    from_channel(rx)
+}
+
+/// The bytes of a file, read on a blocking thread.
+pub(crate) fn pump_channel(mut input: impl Read + Send + 'static, what: &'static str) -> Pieces {
+    let (tx, rx) = mpsc::channel(QUEUE);
+    tokio::task::spawn_blocking(move || pump(&mut input, 0, what, &tx));
     from_channel(rx)
 }
 
@@ -251,7 +258,7 @@ async fn zip(rest: &Rest, ctx: &Ctx, first: Bytes, mut body: Pieces, stored: &mu
     unpack.await.map_err(internal)?
 }
 
-fn spool(rest: &Rest) -> Result<std::fs::File> {
+pub(crate) fn spool(rest: &Rest) -> Result<std::fs::File> {
     match &rest.system.temporary_directory {
         Some(folder) => tempfile::tempfile_in(folder),
         None => tempfile::tempfile(),
@@ -280,11 +287,11 @@ fn unpack(mut spool: std::fs::File, limit: u64, entries: &mpsc::Sender<mpsc::Rec
     Ok(())
 }
 
-fn cannot_spool(error: std::io::Error) -> Error {
+pub(crate) fn cannot_spool(error: std::io::Error) -> Error {
     let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::StorageFull } else { ErrorKind::CannotWrite };
     Error::new(kind, "cannot write a temporary file (TemporaryDirectory)").caused_by(error)
 }
 
-fn internal(error: tokio::task::JoinError) -> Error {
+pub(crate) fn internal(error: tokio::task::JoinError) -> Error {
     Error::new(ErrorKind::Internal, "unpacking stopped").caused_by(error)
 }

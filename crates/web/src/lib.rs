@@ -9,6 +9,7 @@ pub mod caller;
 pub mod error;
 pub mod json;
 pub mod metrics;
+pub mod multipart;
 pub mod params;
 pub mod range;
 mod rewrite;

@@ -272,6 +272,10 @@ impl Upkeep for SqliteIndex {
         self.clock.stable_age_ms.store(milliseconds(age), Ordering::Relaxed);
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn close(&self) {
         self.readers.close(self.reader_count).await;
         self.writer.close().await;

@@ -176,6 +176,9 @@ pub trait Upkeep: Send + Sync {
     /// How long after its last instance a resource is stable (`StableAge`), for the stores that follow.
     fn set_stable_age(&self, age: Duration);
 
+    /// Whether other processes may use the same database at the same time.
+    fn is_shared(&self) -> bool;
+
     /// Flushes and closes. Calls after it fail.
     async fn close(&self);
 }

@@ -173,6 +173,10 @@ impl Upkeep for RememberingIndex {
 
     fn set_stable_age(&self, _: Duration) {}
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn close(&self) {}
 }
 
