@@ -5,6 +5,8 @@
 //! `find_sql.rs` (how a search becomes SQL). The tables are in `migrations/`.
 
 mod find_sql;
+mod hints;
+mod jobs;
 pub mod postgres;
 pub mod sqlite;
 mod text;

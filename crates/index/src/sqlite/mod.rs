@@ -10,7 +10,10 @@ mod delete;
 mod error;
 mod feed;
 mod find;
+mod job_rows;
+mod jobs;
 mod load;
+mod nodes;
 mod open;
 #[cfg(test)]
 mod plans;
@@ -27,12 +30,17 @@ mod writer;
 
 pub use open::is_orthanc_index;
 
+use crate::hints::Hints;
 use async_trait::async_trait;
-use batch::Clock;
-use model::ports::Index;
+use batch::{Batch, Clock};
+use model::job::{
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobLimits, JobOutput, NewJob, NewNode, Node,
+    NodeId, Tick,
+};
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
 };
+use model::ports::{Index, Jobs};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
     FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
@@ -69,6 +77,7 @@ struct SqliteIndex {
     readers: Readers,
     reader_count: usize,
     clock: Arc<Clock>,
+    hints: Hints,
     /// Released when the index is closed.
     lock: Mutex<Option<File>>,
     /// The folder of an index that does not outlive the process.
@@ -109,9 +118,23 @@ fn assemble(path: &Path, options: Options, durability: Durability, folder: Optio
         readers: Readers::new(readers),
         reader_count,
         clock,
+        hints: Hints::default(),
         lock: Mutex::new(Some(lock)),
         folder: Mutex::new(folder),
     })
+}
+
+impl SqliteIndex {
+    /// A write that other tasks of this process wait for.
+    async fn tell<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Batch<'_>) -> jobs::Told<T> + Send + 'static,
+    {
+        let (value, hints) = self.writer.run(work).await?;
+        self.hints.push(hints);
+        Ok(value)
+    }
 }
 
 fn milliseconds(duration: Duration) -> i64 {
@@ -319,11 +342,100 @@ impl SharedSettings for SqliteIndex {
 
     async fn set_setting(&self, key: &str, value: &str) -> Result<i64> {
         let (key, value) = (key.to_owned(), value.to_owned());
-        self.writer.run(move |batch| settings::set(batch, &key, &value)).await
+        let version = self.writer.run(move |batch| settings::set(batch, &key, &value)).await?;
+        self.hints.push([Hint::Settings]);
+        Ok(version)
     }
 
     async fn seed_settings(&self, configured: &BTreeMap<String, String>) -> Result<()> {
         let configured = configured.clone();
         self.writer.run(move |batch| settings::seed(batch, &configured)).await
+    }
+}
+
+#[async_trait]
+impl Jobs for SqliteIndex {
+    async fn join(&self, node: &NewNode, lease: Duration) -> Result<()> {
+        let node = node.clone();
+        self.writer.run(move |batch| nodes::join(batch, &node, lease)).await
+    }
+
+    async fn tick(&self, beat: &Beat) -> Result<Tick> {
+        let beat = beat.clone();
+        self.tell(move |batch| nodes::tick(batch, &beat)).await
+    }
+
+    async fn leave(&self, node: NodeId) -> Result<()> {
+        self.writer.run(move |batch| nodes::leave(batch, node)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>> {
+        self.readers.run(nodes::nodes).await
+    }
+
+    async fn submit_job(&self, job: NewJob) -> Result<Option<ClaimedJob>> {
+        self.tell(move |batch| jobs::submit(batch, &job)).await
+    }
+
+    async fn claim_jobs(&self, node: NodeId, n: usize) -> Result<Vec<ClaimedJob>> {
+        self.tell(move |batch| jobs::claim(batch, node, jobs::Which::Next(n))).await
+    }
+
+    async fn claim_suspect(&self, node: NodeId) -> Result<Option<ClaimedJob>> {
+        Ok(self.tell(move |batch| jobs::claim(batch, node, jobs::Which::Suspect)).await?.pop())
+    }
+
+    async fn checkpoint_job(&self, claim: Claim, checkpoint: &Checkpoint) -> Result<bool> {
+        let checkpoint = checkpoint.clone();
+        self.writer.run(move |batch| jobs::checkpoint(batch, claim, &checkpoint)).await
+    }
+
+    async fn finish_job(&self, claim: Claim, end: JobEnd, limits: JobLimits) -> Result<bool> {
+        self.tell(move |batch| jobs::finish(batch, claim, &end, limits)).await
+    }
+
+    async fn act_on_job(&self, id: JobId, action: JobAction, limits: JobLimits) -> Result<Acted> {
+        self.tell(move |batch| jobs::act(batch, id, action, limits)).await
+    }
+
+    async fn job_ids(&self) -> Result<Vec<JobId>> {
+        self.readers.run(job_rows::ids).await
+    }
+
+    async fn jobs(&self, ids: Option<&[JobId]>) -> Result<Vec<Job>> {
+        let ids = ids.map(<[JobId]>::to_vec);
+        self.readers.run(move |conn| job_rows::read(conn, ids.as_deref())).await
+    }
+
+    async fn job_counts(&self) -> Result<[u64; 6]> {
+        self.readers.run(job_rows::counts).await
+    }
+
+    async fn delete_job(&self, id: JobId) -> Result<()> {
+        self.writer.run(move |batch| jobs::delete(batch, id)).await
+    }
+
+    async fn job_output(&self, id: JobId, key: &str) -> Result<JobOutput> {
+        let key = key.to_owned();
+        let name = key.clone();
+        let (output, newest) = self.readers.run(move |conn| job_rows::output(conn, id, &name)).await?;
+        if !newest {
+            self.writer.run(move |batch| jobs::use_output(batch, id, &key)).await?;
+        }
+        Ok(output)
+    }
+
+    async fn delete_job_output(&self, id: JobId, key: &str) -> Result<()> {
+        let key = key.to_owned();
+        self.writer.run(move |batch| jobs::delete_output(batch, id, &key)).await
+    }
+
+    async fn forget_waiters(&self, node: NodeId, ids: &[JobId], limits: JobLimits) -> Result<()> {
+        let ids = ids.to_vec();
+        self.writer.run(move |batch| jobs::forget_waiters(batch, node, &ids, limits)).await
+    }
+
+    async fn hint(&self) -> Hint {
+        self.hints.next().await
     }
 }

@@ -14,11 +14,14 @@ use std::path::{Path, PathBuf};
 const APPLICATION: i32 = 0x504C_4549;
 
 /// Statements by number, from 1 (`user_version` of the file).
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/sqlite/0001_resources.sql"), include_str!("../migrations/sqlite/0002_remotes.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_resources.sql"),
+    include_str!("../migrations/sqlite/0002_remotes.sql"),
+    include_str!("../migrations/sqlite/0003_jobs.sql"),
+];
 
 /// Prepared statements kept by each connection.
-const STATEMENTS: usize = 160;
+const STATEMENTS: usize = 220;
 /// Pages of the log (of 4 KiB) after which a commit copies them into the file.
 const CHECKPOINT_PAGES: i64 = 4000;
 

@@ -7,6 +7,8 @@ mod feed;
 mod find;
 mod fixture;
 mod hostile;
+mod jobs;
+mod nodes;
 mod random;
 mod shared;
 mod store;

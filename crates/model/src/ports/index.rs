@@ -3,6 +3,7 @@
 //! Each method is one transaction. Everything that an answer needs travels in one argument; nothing reads before it
 //! writes from outside. Methods may be called by any number of processes at once.
 
+use super::Jobs;
 use crate::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Exported, ExportsPage, FindRequest, Level,
     MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
@@ -246,6 +247,6 @@ pub trait SharedSettings: Send + Sync {
 }
 
 /// All of them.
-pub trait Index: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings {}
+pub trait Index: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs {}
 
-impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings> Index for T {}
+impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs> Index for T {}

@@ -5,6 +5,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use model::job::{
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobLimits, JobOutput, NewJob, NewNode, Node,
+    NodeId, Tick,
+};
+use model::ports::Jobs;
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
 };
@@ -220,5 +225,80 @@ impl SharedSettings for RememberingIndex {
 
     async fn seed_settings(&self, _: &BTreeMap<String, String>) -> Result<()> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Jobs for RememberingIndex {
+    async fn join(&self, _: &NewNode, _: Duration) -> Result<()> {
+        unused()
+    }
+
+    async fn tick(&self, _: &Beat) -> Result<Tick> {
+        unused()
+    }
+
+    async fn leave(&self, _: NodeId) -> Result<()> {
+        unused()
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>> {
+        unused()
+    }
+
+    async fn submit_job(&self, _: NewJob) -> Result<Option<ClaimedJob>> {
+        unused()
+    }
+
+    async fn claim_jobs(&self, _: NodeId, _: usize) -> Result<Vec<ClaimedJob>> {
+        unused()
+    }
+
+    async fn claim_suspect(&self, _: NodeId) -> Result<Option<ClaimedJob>> {
+        unused()
+    }
+
+    async fn checkpoint_job(&self, _: Claim, _: &Checkpoint) -> Result<bool> {
+        unused()
+    }
+
+    async fn finish_job(&self, _: Claim, _: JobEnd, _: JobLimits) -> Result<bool> {
+        unused()
+    }
+
+    async fn act_on_job(&self, _: JobId, _: JobAction, _: JobLimits) -> Result<Acted> {
+        unused()
+    }
+
+    async fn job_ids(&self) -> Result<Vec<JobId>> {
+        unused()
+    }
+
+    async fn jobs(&self, _: Option<&[JobId]>) -> Result<Vec<Job>> {
+        unused()
+    }
+
+    async fn job_counts(&self) -> Result<[u64; 6]> {
+        unused()
+    }
+
+    async fn delete_job(&self, _: JobId) -> Result<()> {
+        unused()
+    }
+
+    async fn job_output(&self, _: JobId, _: &str) -> Result<JobOutput> {
+        unused()
+    }
+
+    async fn delete_job_output(&self, _: JobId, _: &str) -> Result<()> {
+        unused()
+    }
+
+    async fn forget_waiters(&self, _: NodeId, _: &[JobId], _: JobLimits) -> Result<()> {
+        unused()
+    }
+
+    async fn hint(&self) -> Hint {
+        std::future::pending().await
     }
 }
