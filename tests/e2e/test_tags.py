@@ -1,4 +1,5 @@
 """What is told about the data sets that are stored."""
+from client import Client
 from dicom import dicom_bytes, instance
 
 
@@ -61,3 +62,53 @@ def test_decimal_strings_keep_their_digits_in_dicom_json(server):
     assert answer['00180050'] == {'vr': 'DS', 'Value': ['2.0']}
     assert answer['00200013'] == {'vr': 'IS', 'Value': [7]}
     assert answer['00280010'] == {'vr': 'US', 'Value': [16]}
+
+
+LEVELS = {'patients': 'ParentPatient', 'studies': 'ParentStudy', 'series': 'ParentSeries', 'instances': 'ID'}
+
+
+def test_reconstruct_after_a_change_of_the_configuration(node):
+    """Main tags that are declared later are known for what was stored earlier, level by level if that is asked for."""
+    one = node().start()
+    server = Client(one.url, one.dicom_port)
+    stored = server.upload(dicom_bytes(instance(PatientComments='quiet', Manufacturer='Acme', ContentTime='1200')))
+    before = {level: server.json('/%s/%s' % (level, stored[key])) for level, key in LEVELS.items()}
+    changes = server.json('/changes')['Changes']
+    one.stop()
+    one.config['ExtraMainDicomTags'] = {'Patient': ['PatientComments'], 'Study': ['StudyID'], 'Series': ['PatientPosition'],
+                                        'Instance': ['ContentTime']}
+    one.start()
+
+    def tags(level):
+        return server.json('/%s/%s' % (level, stored[LEVELS[level]]))['MainDicomTags']
+
+    def reconstruct(level, **fields):
+        return server.post('/%s/%s/reconstruct' % (level, stored[LEVELS[level]]), None, json=fields).status_code
+
+    assert 'PatientComments' not in tags('patients')
+    assert reconstruct('instances', LimitToThisLevelMainDicomTags=True) == 200
+    assert tags('instances') == {**before['instances']['MainDicomTags'], 'ContentTime': '1200'}
+    assert 'PatientComments' not in tags('patients')
+    assert server.post('/studies/%s/reconstruct' % stored['ParentStudy'], None).status_code == 200
+    assert tags('patients') == {**before['patients']['MainDicomTags'], 'PatientComments': 'quiet'}
+    study = server.json('/studies/' + stored['ParentStudy'])
+    assert study['PatientMainDicomTags']['PatientComments'] == 'quiet'
+    assert study['LastUpdate'] == before['studies']['LastUpdate']
+    assert server.json('/changes')['Changes'][:len(changes)] == changes
+    signature = server.get('/patients/%s/metadata/MainDicomTagsSignature' % stored['ParentPatient']).text
+    assert '0010,4000' in signature
+    for body in ['[]', 'junk', '{"LimitToThisLevelMainDicomTags": 1}']:
+        assert server.post('/studies/%s/reconstruct' % stored['ParentStudy'], body).status_code == 400, body
+    assert server.post('/studies/%s/reconstruct' % stored['ID'], None).status_code == 404
+
+
+def test_reconstruct_everything(node):
+    one = node().start()
+    server = Client(one.url, one.dicom_port)
+    stored = [server.upload(dicom_bytes(instance(PatientID=p, PatientComments=p))) for p in ['A', 'B']]
+    one.stop()
+    one.config['ExtraMainDicomTags'] = {'Patient': ['PatientComments']}
+    one.start()
+    assert server.post('/tools/reconstruct', None).status_code == 200
+    for one, comments in zip(stored, ['A', 'B']):
+        assert server.json('/patients/' + one['ParentPatient'])['MainDicomTags']['PatientComments'] == comments

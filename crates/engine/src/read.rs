@@ -2,7 +2,7 @@
 
 use crate::{Ctx, Engine};
 use bytes::Bytes;
-use dataset::{Completeness, DataSet, Object, TransferSyntax, read_header, read_object, read_tail};
+use dataset::{Completeness, DataSet, Header, Object, TransferSyntax, read_header, read_object, read_tail};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use model::{Attachment, Compression, ContentType, Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result};
@@ -125,7 +125,6 @@ pub async fn first_dataset(eng: &Engine, _ctx: &Ctx, level: Level, id: OrthancId
 /// `InexistentFile`, `Corrupted`.
 pub async fn of(eng: &Engine, located: &Located, extent: Extent) -> Result<Stored> {
     let options = eng.read_options();
-    let corrupted = |e: dataset::ReadError| Error::new(ErrorKind::Corrupted, e.to_string());
     if extent == Extent::Everything {
         let all = bytes(eng, &located.attachment, None).await?;
         let Object { meta, transfer_syntax, dataset } = read_object(all, &options).map_err(corrupted)?;
@@ -133,14 +132,8 @@ pub async fn of(eng: &Engine, located: &Located, extent: Extent) -> Result<Store
             [0x0010, 0x0008, 0x0009].into_iter().find_map(|e| dataset.get(dataset::Tag(0x7FE0, e)).map(|x| (x.tag, x.vr)));
         return Ok(Stored { meta, transfer_syntax, dataset, pixel });
     }
-    let resource = &located.resource;
-    let size = located.attachment.size_bytes;
-    let (head, completeness) = match resource.pixel_offset {
-        // Twelve bytes more: the header of the pixel element itself.
-        Some(offset) => (bytes(eng, &located.attachment, Some(0..size.min(offset + 12))).await?, Completeness::Prefix),
-        None => (bytes(eng, &located.attachment, None).await?, Completeness::Whole),
-    };
-    let header = read_header(head, completeness, &options).map_err(corrupted)?;
+    let (resource, size) = (&located.resource, located.attachment.size_bytes);
+    let header = header(eng, located).await?;
     let mut dataset = header.dataset;
     if let (Some(tail), Extent::WithoutPixels) = (resource.tail_offset, extent) {
         let rest = bytes(eng, &located.attachment, Some(tail..size)).await?;
@@ -150,6 +143,24 @@ pub async fn of(eng: &Engine, located: &Located, extent: Extent) -> Result<Store
     }
     let pixel = header.pixel.map(|p| (p.tag, p.vr));
     Ok(Stored { meta: header.meta, transfer_syntax: header.transfer_syntax, dataset, pixel })
+}
+
+/// Reads what is before the pixel data of a located instance.
+///
+/// # Errors
+/// `InexistentFile`, `Corrupted`.
+pub(crate) async fn header(eng: &Engine, located: &Located) -> Result<Header> {
+    let size = located.attachment.size_bytes;
+    let (head, completeness) = match located.resource.pixel_offset {
+        // Twelve bytes more: the header of the pixel element itself.
+        Some(offset) => (bytes(eng, &located.attachment, Some(0..size.min(offset + 12))).await?, Completeness::Prefix),
+        None => (bytes(eng, &located.attachment, None).await?, Completeness::Whole),
+    };
+    read_header(head, completeness, &eng.read_options()).map_err(corrupted)
+}
+
+fn corrupted(error: dataset::ReadError) -> Error {
+    Error::new(ErrorKind::Corrupted, error.to_string())
 }
 
 /// Reads a whole attachment again and compares it with its recorded size and MD5 (Orthanc: `verify-md5`).

@@ -3,17 +3,18 @@
 //! Bytes arrive in pieces. Small objects stay in memory until they are complete; larger ones go to the storage area while
 //! they arrive, and only the header is kept. The blob is durable before the row, the row before the answer.
 
+use crate::describe::{Description, describe};
 use crate::engine::Metrics;
 use crate::{Ctx, Engine, sweeps};
 use bytes::{Bytes, BytesMut};
-use dataset::{Completeness, DataSet, Header, PixelScanner, ReadError, Value, read_header};
+use dataset::{Completeness, DataSet, Header, PixelScanner, ReadError, read_header};
 use md5::{Digest, Md5};
 use model::instance::InstanceIds;
 use model::ports::BlobWriter;
 use model::ports::hooks::Verdict;
 use model::{
-    Attachment, AttachmentId, Compression, ContentType, Error, ErrorKind, Level, MetadataKind, NewInstance, OrthancId,
-    RequestOrigin, Result, StoreStatus, TagMap, tags, time,
+    Attachment, AttachmentId, Compression, ContentType, Error, ErrorKind, MetadataKind, NewInstance, RequestOrigin, Result,
+    StoreStatus, tags, time,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -173,8 +174,9 @@ impl Ingest {
                 return Err(error);
             }
         };
-        let identified = match identify(&header.dataset).and_then(|ids| self.check_announced(&header.dataset).map(|()| ids)) {
-            Ok(ids) => ids,
+        let described = describe(&self.eng, &header).and_then(|d| self.check_announced(&header.dataset).map(|()| d));
+        let description = match described {
+            Ok(description) => description,
             Err(error) => {
                 self.remove_blob().await;
                 return Err(error);
@@ -183,10 +185,10 @@ impl Ingest {
         let verdict = self.eng.hooks.received_instance(&header.dataset, &self.ctx.origin).await;
         if !matches!(verdict, Ok(Verdict::Accept)) {
             self.remove_blob().await;
-            return verdict.map(|_| StoreOutcome { status: StoreStatus::FilteredOut, ids: identified });
+            return verdict.map(|_| StoreOutcome { status: StoreStatus::FilteredOut, ids: description.ids });
         }
         let blob = self.make_durable(whole).await?;
-        let new = self.describe(&header, identified, blob);
+        let new = self.new_instance(description, &header, blob);
         // On error the commit may still have happened: never delete the blob here, the orphan sweep decides.
         let stored = self.eng.index.store_instance(new).await?;
         if !stored.keeps_blob {
@@ -232,25 +234,17 @@ impl Ingest {
         }
     }
 
-    fn describe(&mut self, header: &Header, ids: InstanceIds, blob: AttachmentId) -> NewInstance {
-        let data = &header.dataset;
-        let main = Level::ALL.map(|level| main_tags(&self.eng, data, level));
-        let instance = &main[Level::Instance as usize];
-        let number = |tag| instance.get(tag).and_then(|v| v.trim().parse::<i64>().ok());
-        let index_in_series = number(tags::INSTANCE_NUMBER).or_else(|| number(tags::IMAGE_INDEX));
+    fn new_instance(&mut self, description: Description, header: &Header, blob: AttachmentId) -> NewInstance {
         let layout = self.scanner.take().map(PixelScanner::finish);
         let md5 = if self.eng.config.store_md5 { hex(&std::mem::take(&mut self.md5).finalize()) } else { String::new() };
-        let sop_class_uid = data.text(tags::SOP_CLASS_UID).unwrap_or_default();
-        let transfer_syntax_uid = header.transfer_syntax.uid().to_owned();
-        let pixel_offset = header.pixel.as_ref().and_then(|p| p.offset);
         NewInstance {
-            ids,
-            expected_instances: expected_instances(&main[Level::Series as usize]),
-            index_in_series,
-            metadata: self.metadata(header, &main, index_in_series, (&sop_class_uid, &transfer_syntax_uid)),
-            tags: main,
-            sop_class_uid,
-            transfer_syntax_uid,
+            ids: description.ids,
+            expected_instances: description.expected_instances,
+            index_in_series: description.index_in_series,
+            metadata: self.with_origin(description.metadata),
+            tags: description.tags,
+            sop_class_uid: description.sop_class_uid,
+            transfer_syntax_uid: header.transfer_syntax.uid().to_owned(),
             origin: self.ctx.origin.clone(),
             blob: Attachment {
                 id: blob,
@@ -262,56 +256,32 @@ impl Ingest {
                 md5,
                 revision: 0,
             },
-            pixel_offset,
+            pixel_offset: header.pixel.as_ref().and_then(|p| p.offset),
             tail_offset: layout.and_then(|l| l.tail_offset),
             overwrite: self.eng.config.overwrite,
         }
     }
 
-    /// What Orthanc records beside the tags, by level.
-    fn metadata(
-        &self,
-        header: &Header,
-        main: &[TagMap; 4],
-        index: Option<i64>,
-        (sop_class, syntax): (&str, &str),
-    ) -> [BTreeMap<MetadataKind, String>; 4] {
+    /// Adds what Orthanc records of the sender and the moment.
+    fn with_origin(&self, of_file: [BTreeMap<MetadataKind, Option<String>>; 4]) -> [BTreeMap<MetadataKind, String>; 4] {
         use MetadataKind as M;
         let origin = &self.ctx.origin;
-        let mut levels = Level::ALL.map(|level| {
-            let mut all = BTreeMap::from([(M::MAIN_DICOM_TAGS_SIGNATURE, self.eng.signatures[level as usize].clone())]);
-            if let Some(sequences) = main_sequences(&self.eng, &header.dataset, level) {
-                all.insert(M::MAIN_DICOM_SEQUENCES, sequences);
-            }
-            all
-        });
+        let mut levels = of_file.map(|all| all.into_iter().filter_map(|(kind, value)| Some((kind, value?))).collect());
+        let [_, _, series, instance]: &mut [BTreeMap<MetadataKind, String>; 4] = &mut levels;
         // Orthanc: it is there, and empty, for other doors than DICOM too.
-        levels[Level::Series as usize].insert(M::REMOTE_AET, origin.remote_aet.clone());
-        levels[Level::Instance as usize].insert(M::REMOTE_AET, origin.remote_aet.clone());
-        if let Some(expected) = expected_instances(&main[Level::Series as usize]) {
-            levels[Level::Series as usize].insert(M::EXPECTED_NUMBER_OF_INSTANCES, expected.to_string());
-        }
+        series.insert(M::REMOTE_AET, origin.remote_aet.clone());
+        instance.insert(M::REMOTE_AET, origin.remote_aet.clone());
         if origin.door != RequestOrigin::DicomProtocol {
-            levels[Level::Instance as usize].insert(M::HTTP_USERNAME, origin.http_user.clone());
+            instance.insert(M::HTTP_USERNAME, origin.http_user.clone());
         }
-        let mut put = |kind, value: &str| {
+        for (kind, value) in [
+            (M::RECEPTION_DATE, time::now_iso().as_str()),
+            (M::ORIGIN, origin.door.name()),
+            (M::REMOTE_IP, &origin.remote_ip),
+            (M::CALLED_AET, &origin.called_aet),
+        ] {
             if !value.is_empty() {
-                levels[Level::Instance as usize].insert(kind, value.to_owned());
-            }
-        };
-        put(M::RECEPTION_DATE, &time::now_iso());
-        put(M::ORIGIN, origin.door.name());
-        put(M::TRANSFER_SYNTAX, syntax);
-        put(M::SOP_CLASS_UID, sop_class);
-        put(M::INDEX_IN_SERIES, &index.map(|i| i.to_string()).unwrap_or_default());
-        put(M::REMOTE_IP, &origin.remote_ip);
-        put(M::CALLED_AET, &origin.called_aet);
-        if let Some(pixel) = &header.pixel {
-            // Orthanc: files without meta header have none.
-            let known = pixel.offset.filter(|_| !header.meta.is_empty());
-            put(M::PIXEL_DATA_OFFSET, &known.map(|o| o.to_string()).unwrap_or_default());
-            if is_unusual(header, pixel) {
-                put(M::PIXEL_DATA_VR, pixel.vr.to_string());
+                instance.insert(kind, value.to_owned());
             }
         }
         levels
@@ -336,64 +306,4 @@ fn bad_dicom(error: ReadError) -> Error {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// The public ids of a data set (Orthanc book, "Orthanc identifiers"): blanks around the DICOM identifiers do not count.
-///
-/// # Errors
-/// `BadDicom` if a UID is missing or empty; a missing PatientID is the empty one.
-pub fn identify(data: &DataSet) -> Result<InstanceIds> {
-    let text = |tag| data.text(tag).map(|t| t.trim().to_owned()).unwrap_or_default();
-    let uid = |tag, name: &str| {
-        let uid = text(tag);
-        if uid.is_empty() { Err(Error::new(ErrorKind::BadDicom, format!("the data set has no {name}"))) } else { Ok(uid) }
-    };
-    let patient = text(tags::PATIENT_ID);
-    let study = uid(tags::STUDY_INSTANCE_UID, "StudyInstanceUID")?;
-    let series = uid(tags::SERIES_INSTANCE_UID, "SeriesInstanceUID")?;
-    let sop = uid(tags::SOP_INSTANCE_UID, "SOPInstanceUID")?;
-    Ok(InstanceIds {
-        patient: OrthancId::patient(&patient),
-        study: OrthancId::study(&patient, &study),
-        series: OrthancId::series(&patient, &study, &series),
-        instance: OrthancId::instance(&patient, &study, &series, &sop),
-    })
-}
-
-fn main_tags(eng: &Engine, data: &DataSet, level: Level) -> TagMap {
-    let wanted = eng.config.main_tags.of(level);
-    wanted.iter().filter_map(|tag| data.text(*tag).map(|text| (*tag, text.trim().to_owned()))).collect()
-}
-
-/// Whether native pixel data has another VR than its depth suggests (PS3.5 A.2): Orthanc records that as `PixelDataVR`.
-fn is_unusual(header: &Header, pixel: &dataset::PixelElement) -> bool {
-    let bits = header.dataset.text(dataset::Tag(0x0028, 0x0100)).and_then(|t| t.trim().parse::<u32>().ok()).unwrap_or(16);
-    let expected = if bits > 8 || !header.transfer_syntax.is_explicit() { dataset::VR::OW } else { dataset::VR::OB };
-    pixel.length.is_some() && !header.transfer_syntax.is_encapsulated() && pixel.vr != expected
-}
-
-/// The sequences among the main DICOM tags of a level, as Orthanc's full JSON.
-fn main_sequences(eng: &Engine, data: &DataSet, level: Level) -> Option<String> {
-    let mut found = DataSet::new();
-    for tag in eng.config.main_tags.of(level) {
-        if let Some(element) = data.get(*tag).filter(|e| matches!(e.value, Value::Items(_))) {
-            found.put(element.clone());
-        }
-    }
-    if found.is_empty() {
-        return None;
-    }
-    let options = dataset::json::JsonOptions::default();
-    Some(dataset::json::orthanc(&found, dataset::json::Format::Full, &options, &eng.config.dictionary).to_string())
-}
-
-/// How many instances a series should have (Orthanc: `ExpectedNumberOfInstances`): `NumberOfSlices` and
-/// `NumberOfTimeSlices` for PET, `ImagesInAcquisition` and `NumberOfTemporalPositions` for MR, or `CardiacNumberOfImages`.
-fn expected_instances(series: &TagMap) -> Option<u32> {
-    let number = |group, element| series.get(dataset::Tag(group, element)).and_then(|v| v.trim().parse::<u32>().ok());
-    let product = |a: Option<u32>, b: Option<u32>| a.and_then(|a| b.and_then(|b| a.checked_mul(b)));
-    product(number(0x0054, 0x0081), number(0x0054, 0x0101))
-        .or_else(|| product(number(0x0020, 0x1002), number(0x0020, 0x0105)))
-        .or_else(|| number(0x0018, 0x1090))
-        .filter(|n| *n > 0)
 }

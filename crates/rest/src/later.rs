@@ -46,14 +46,13 @@ const PATHS: &[&str] = &[
     "/tools/bulk-content",
     "/tools/dicom-echo",
     "/tools/dicom-conformance",
-    "/tools/reconstruct",
     "/tools/reset",
     "/tools/metrics",
     "/tools/now-local",
 ];
 
 /// Last parts of paths below each level.
-const BELOW: &[&str] = &["archive", "media", "anonymize", "modify", "reconstruct"];
+const BELOW: &[&str] = &["archive", "media", "anonymize", "modify"];
 
 pub fn routes() -> Router<Arc<Rest>> {
     let mut router = PATHS.iter().fold(Router::new(), |router, path| router.route(path, any(not_yet)));

@@ -14,6 +14,7 @@ mod later;
 mod metadata;
 mod modules;
 mod pieces;
+mod reconstruct;
 mod remotes;
 mod resources;
 mod state;
@@ -49,6 +50,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(tools::routes())
         .merge(remotes::routes())
         .merge(system::routes())
+        .merge(reconstruct::routes())
         .merge(later::routes())
         .fallback(unknown)
         .with_state(rest)

@@ -1,0 +1,97 @@
+//! Reading files again, so that the index says what they say (Orthanc: `/{level}/{id}/reconstruct`): after a change of
+//! `ExtraMainDicomTags`, `Dictionary` or `DefaultEncoding`, or of the program.
+
+use crate::describe::{Description, describe};
+use crate::{Ctx, Engine, read};
+use futures_util::{StreamExt, stream};
+use model::{ContentType, ErrorKind, FindRequest, Level, OrthancId, Reread, Result};
+
+/// Headers read at once.
+const PARALLEL_READS: usize = 4;
+/// Ids per page of the index.
+const PAGE: u64 = 1000;
+
+/// Which rows are written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of the instances and of all their parents.
+    AllLevels,
+    /// Those of the resource's own level (Orthanc: `LimitToThisLevelMainDicomTags`).
+    OwnLevel,
+}
+
+/// Reads the files of a resource again, in the order in which they came; for a parent, the last one counts.
+///
+/// # Errors
+/// `UnknownResource`, `InexistentFile`, `Corrupted` for a file that is no longer what was stored. What was done before the
+/// error stays.
+pub async fn reconstruct(eng: &Engine, ctx: &Ctx, level: Level, id: OrthancId, reach: Reach) -> Result<()> {
+    let instances = ids(eng, Level::Instance, Some((level, id))).await?;
+    if instances.is_empty() {
+        return Err(ErrorKind::UnknownResource.into());
+    }
+    let levels = match reach {
+        Reach::AllLevels => Level::ALL.to_vec(),
+        Reach::OwnLevel => vec![level],
+    };
+    let mut descriptions = stream::iter(instances.into_iter().map(|id| again(eng, ctx, id))).buffered(PARALLEL_READS);
+    while let Some(description) = descriptions.next().await {
+        let written = match description {
+            Ok(description) => eng.index.reread_instance(reread(description, &levels)).await,
+            Err(error) => Err(error),
+        };
+        match written {
+            // It was deleted meanwhile.
+            Err(error) if error.kind() == ErrorKind::UnknownResource => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Reads every file again, study by study (Orthanc: `/tools/reconstruct`).
+///
+/// # Errors
+/// As [`reconstruct`].
+pub async fn everything(eng: &Engine, ctx: &Ctx) -> Result<()> {
+    for study in ids(eng, Level::Study, None).await? {
+        match reconstruct(eng, ctx, Level::Study, study, Reach::AllLevels).await {
+            Err(error) if error.kind() == ErrorKind::UnknownResource => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The ids of a level, all or those below a resource.
+async fn ids(eng: &Engine, level: Level, below: Option<(Level, OrthancId)>) -> Result<Vec<OrthancId>> {
+    let related_to = below.into_iter().collect();
+    let mut request = FindRequest { related_to, limit: PAGE, ..FindRequest::all(level) };
+    let mut ids = vec![];
+    loop {
+        let page = eng.index.find(&request).await?;
+        ids.extend(page.iter().map(|resource| resource.id));
+        if (page.len() as u64) < PAGE {
+            return Ok(ids);
+        }
+        request.since += PAGE;
+    }
+}
+
+/// What the file of an instance says now.
+async fn again(eng: &Engine, ctx: &Ctx, id: OrthancId) -> Result<Description> {
+    let located = read::locate(eng, ctx, Level::Instance, id, ContentType::DICOM).await?;
+    describe(eng, &read::header(eng, &located).await?)
+}
+
+fn reread(description: Description, levels: &[Level]) -> Reread {
+    Reread {
+        ids: description.ids,
+        levels: levels.to_vec(),
+        tags: description.tags,
+        sop_class_uid: description.sop_class_uid,
+        expected_instances: description.expected_instances,
+        index_in_series: description.index_in_series,
+        metadata: description.metadata,
+    }
+}
