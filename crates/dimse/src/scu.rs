@@ -1,4 +1,4 @@
-//! Requests that an SCU makes: C-ECHO and C-STORE.
+//! Requests that an SCU makes: C-ECHO, C-FIND and C-STORE.
 
 use tokio::io::AsyncRead;
 
@@ -39,6 +39,22 @@ impl Association {
             Request { message_id: self.next_message_id(), sop_class: VERIFICATION.to_owned(), operation: Operation::Echo };
         self.send(context_id, &Command::Request(request.clone())).await?;
         self.response(&request).await
+    }
+
+    /// Sends a C-FIND with an identifier in the transfer syntax of the accepted context. To be followed by
+    /// [`Association::response`], as long as the status is pending; [`Association::collect`] reads a match.
+    ///
+    /// # Errors
+    /// `NoContext`: nothing was sent. `Io`, `WriteTimeout`, `Broken`.
+    pub async fn find(&mut self, sop_class: &str, identifier: &[u8]) -> Result<Request> {
+        let context_id = self.find_context(sop_class, None).ok_or_else(|| Error::NoContext(sop_class.to_owned()))?;
+        let request = Request {
+            message_id: self.next_message_id(),
+            sop_class: sop_class.to_owned(),
+            operation: Operation::Find { priority: Priority::Medium },
+        };
+        self.send_with_data(context_id, &Command::Request(request.clone()), identifier).await?;
+        Ok(request)
     }
 
     /// Sends a C-STORE whose data set (without Part 10 preamble and meta header) is read from `source`, and waits for the answer.

@@ -2,6 +2,8 @@
 
 use crate::blobs::BlobNames;
 use crate::logs::LogLevels;
+use crate::modality::Modality;
+use crate::scu::ScuConfig;
 use crate::settings::Settings;
 use dataset::{CharacterSet, Dictionary, ReadOptions};
 use model::metadata::MetadataNames;
@@ -16,22 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Ctx {
     pub origin: Origin,
 }
-
-/// A remote DICOM node (Orthanc: `DicomModalities`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Modality {
-    pub aet: String,
-    pub host: String,
-    pub port: u16,
-    pub manufacturer: String,
-    pub allow_echo: bool,
-    pub allow_store: bool,
-    /// The entry as the configuration gives it, for `/modalities?expand`.
-    pub definition: serde_json::Value,
-}
-
-/// Modalities by their symbolic name.
-pub type ModalityNames = BTreeMap<String, Modality>;
 
 /// The options that use cases depend on, under Orthanc's names.
 #[derive(Clone, Debug)]
@@ -57,7 +43,9 @@ pub struct EngineConfig {
     pub default_encoding: CharacterSet,
     /// What the command line asks for; [`Settings`] may change it.
     pub log_levels: LogLevels,
-    pub modalities: ModalityNames,
+    /// `DicomModalities`, by name; `None` if they are kept in the index only (`DicomModalitiesInDatabase`).
+    pub modalities: Option<BTreeMap<String, Modality>>,
+    pub scu: ScuConfig,
 }
 
 /// Orthanc: `StorageAccessOnFind`.
@@ -86,7 +74,8 @@ impl Default for EngineConfig {
             dictionary: Arc::new(Dictionary::standard()),
             default_encoding: CharacterSet::parse("Latin1").unwrap_or_default(),
             log_levels: LogLevels::default(),
-            modalities: BTreeMap::new(),
+            modalities: Some(BTreeMap::new()),
+            scu: ScuConfig::default(),
         }
     }
 }

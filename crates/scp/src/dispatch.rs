@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dimse::{Association, Command, Operation, Peer, RequestedAssociation, Status, Transport};
-use engine::{Ctx, Engine};
+use engine::{Ctx, Engine, Modality};
 use model::{Origin, RequestOrigin};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,8 @@ pub(crate) struct Door<'a> {
     pub eng: &'a Arc<Engine>,
     pub ctx: Ctx,
     pub peer: Peer,
+    /// Who the peer is, as far as that matters.
+    pub known: Vec<Modality>,
     /// Number of the association in this process, for the log.
     pub id: u64,
     pub tally: Tally,
@@ -30,12 +32,6 @@ pub(crate) struct Tally {
     pub stored: u64,
     pub failed: u64,
     pub bytes: u64,
-}
-
-impl Door<'_> {
-    pub(crate) fn caller(&self) -> Caller<'_> {
-        Caller { aet: &self.peer.calling_aet, ip: self.peer.addr.ip() }
-    }
 }
 
 /// Serves a connection. Ends between two messages once `stopping` is cancelled.
@@ -55,9 +51,10 @@ pub(crate) async fn serve(shared: &Shared, transport: Transport, id: u64, stoppi
         association = negotiated => association,
         () = stopping.cancelled() => None,
     };
-    let Some(mut association) = negotiated else { return };
+    let Some((mut association, known)) = negotiated else { return };
     let peer = association.peer().clone();
-    let mut door = Door { config: &shared.config, eng: &shared.engine, ctx: context(&peer), peer, id, tally: Tally::default() };
+    let mut door =
+        Door { config: &shared.config, eng: &shared.engine, ctx: context(&peer), peer, known, id, tally: Tally::default() };
     let end = tokio::select! {
         end = messages(&mut door, &mut association, stopping) => end,
         () = shared.killing.cancelled() => Ok(End::Killed),
@@ -84,13 +81,20 @@ pub(crate) async fn refuse(shared: &Shared, transport: Transport, id: u64) {
 }
 
 /// Accepts or refuses an association.
-async fn open(shared: &Shared, requested: RequestedAssociation, id: u64) -> Option<Association> {
+async fn open(shared: &Shared, requested: RequestedAssociation, id: u64) -> Option<(Association, Vec<Modality>)> {
     let request = requested.request();
     let addr = requested.peer_addr();
     let caller = Caller { aet: &request.calling_aet, ip: addr.ip() };
-    let refused = policy::admit(&shared.config, &shared.engine, caller, &request.called_aet);
+    let known = policy::known(&shared.config, &shared.engine, caller).await;
     let (calling, called) = (request.calling_aet.clone(), request.called_aet.clone());
-    if let Err(rejection) = refused {
+    let admitted = match &known {
+        Ok(known) => policy::admit(&shared.config, known, &called),
+        Err(error) => {
+            tracing::warn!(association.id = id, error = %error, "known modalities cannot be read");
+            Err(dimse::Rejection::TEMPORARY_CONGESTION)
+        }
+    };
+    if let Err(rejection) = admitted {
         tracing::info!(
             association.id = id, peer.addr = %addr, aet.calling = calling, aet.called = called,
             "association rejected: {rejection}"
@@ -101,7 +105,7 @@ async fn open(shared: &Shared, requested: RequestedAssociation, id: u64) -> Opti
     }
     let contexts = Contexts::now(&shared.config, &shared.sop_classes, &shared.engine);
     match requested.accept(|proposed| contexts.choose(proposed), None).await {
-        Ok(association) => Some(association),
+        Ok(association) => Some((association, known.unwrap_or_default())),
         Err(error) => {
             tracing::info!(association.id = id, peer.addr = %addr, aet.calling = calling, "no association: {error}");
             None

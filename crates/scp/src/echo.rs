@@ -9,7 +9,7 @@ use crate::policy::{self, Service};
 pub(crate) fn answer(door: &Door<'_>, request: &Request, abstract_syntax: &str) -> Response {
     let status = if abstract_syntax != VERIFICATION {
         Status::SOP_CLASS_NOT_SUPPORTED
-    } else if policy::allows(door.config, door.eng, door.caller(), Service::Echo) {
+    } else if policy::allows(door.config, &door.known, Service::Echo) {
         Status::SUCCESS
     } else {
         Status::NOT_AUTHORIZED

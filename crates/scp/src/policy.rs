@@ -28,16 +28,32 @@ pub(crate) struct Caller<'a> {
     pub ip: IpAddr,
 }
 
+/// The known modalities that the peer can be: several may share an AE title. They are read for each association, so that what any
+/// process was told counts at once.
+///
+/// # Errors
+/// Those of the index.
+pub(crate) async fn known(config: &ScpConfig, eng: &Engine, caller: Caller<'_>) -> model::Result<Vec<Modality>> {
+    if config.always_allow_echo && config.always_allow_store {
+        return Ok(vec![]); // nobody asks
+    }
+    let known = engine::remotes::modalities(eng).await?.into_values();
+    let is_caller = |known: &Modality| {
+        same_aet(config, &known.aet, caller.aet) && (!config.check_modality_host || is_host(&known.host, caller.ip))
+    };
+    Ok(known.filter(is_caller).collect())
+}
+
 /// Decides about a whole association: called and calling AE title.
 ///
 /// # Errors
 /// How to refuse it.
-pub(crate) fn admit(config: &ScpConfig, eng: &Engine, caller: Caller<'_>, called_aet: &str) -> Result<(), Rejection> {
+pub(crate) fn admit(config: &ScpConfig, known: &[Modality], called_aet: &str) -> Result<(), Rejection> {
     if config.check_called_aet && !same_aet(config, called_aet, &config.aet) {
         return Err(Rejection::CALLED_AET_NOT_RECOGNIZED);
     }
     // Orthanc: a peer that nobody knows gets in only if some service is open to all.
-    if config.always_allow_echo || config.always_allow_store || modalities(config, eng, caller).next().is_some() {
+    if config.always_allow_echo || config.always_allow_store || !known.is_empty() {
         Ok(())
     } else {
         Err(Rejection::CALLING_AET_NOT_RECOGNIZED)
@@ -45,18 +61,11 @@ pub(crate) fn admit(config: &ScpConfig, eng: &Engine, caller: Caller<'_>, called
 }
 
 /// Whether the peer may use the service.
-pub(crate) fn allows(config: &ScpConfig, eng: &Engine, caller: Caller<'_>, service: Service) -> bool {
+pub(crate) fn allows(config: &ScpConfig, known: &[Modality], service: Service) -> bool {
     match service {
-        Service::Echo => config.always_allow_echo || modalities(config, eng, caller).any(|known| known.allow_echo),
-        Service::Store => config.always_allow_store || modalities(config, eng, caller).any(|known| known.allow_store),
+        Service::Echo => config.always_allow_echo || known.iter().any(|known| known.allows.echo),
+        Service::Store => config.always_allow_store || known.iter().any(|known| known.allows.store),
     }
-}
-
-/// The known modalities that the peer can be: several may share an AE title.
-fn modalities<'a>(config: &'a ScpConfig, eng: &'a Engine, caller: Caller<'a>) -> impl Iterator<Item = &'a Modality> {
-    eng.config.modalities.values().filter(move |known| {
-        same_aet(config, &known.aet, caller.aet) && (!config.check_modality_host || is_host(&known.host, caller.ip))
-    })
 }
 
 fn same_aet(config: &ScpConfig, one: &str, other: &str) -> bool {

@@ -76,7 +76,7 @@ fn check(
     if !has_data {
         return Err((Status::CANNOT_UNDERSTAND, "no data set"));
     }
-    if !policy::allows(door.config, door.eng, door.caller(), Service::Store) {
+    if !policy::allows(door.config, &door.known, Service::Store) {
         return Err((Status::NOT_AUTHORIZED, "C-STORE is not allowed for this AE title"));
     }
     let meta = FileMeta { sop_class: &request.sop_class, sop_instance, transfer_syntax: &context.transfer_syntax };

@@ -46,6 +46,7 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
         unknown_sop_class_accepted: config.system.unknown_sop_class_accepted,
     };
     engine::settings::seed(&engine, configured).await?;
+    engine::remotes::seed(&engine).await?;
 
     let shutdown = CancellationToken::new();
     let sweeping = CancellationToken::new();

@@ -89,6 +89,9 @@ pub async fn describe(State(enabled): State<bool>, request: Request, next: Next)
     if !error.message().is_empty() {
         body["Details"] = error.message().into();
     }
+    if let Some(payload) = error.payload() {
+        body["ErrorPayload"] = payload.clone();
+    }
     let (mut parts, _) = response.into_parts();
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     parts.headers.remove(header::CONTENT_LENGTH);

@@ -40,7 +40,7 @@ fn closed() -> ScpConfig {
 #[tokio::test]
 async fn only_known_modalities_get_in_if_nothing_is_open_to_all() {
     let modalities = [modality("KNOWN", "127.0.0.1", true, false), modality("AWAY", "192.0.2.1", true, true)];
-    let engine = || EngineConfig { modalities: modalities.clone().into(), ..EngineConfig::default() };
+    let engine = || EngineConfig { modalities: Some(modalities.clone().into()), ..EngineConfig::default() };
     let server = Server::with_engine(closed(), engine()).await;
     check_refused(&server, "STRANGER", "ORTHANC", Some(Rejection::CALLING_AET_NOT_RECOGNIZED)).await;
     check_refused(&server, "AWAY", "ORTHANC", None).await;

@@ -58,6 +58,7 @@ impl Server {
         let storage = storage::open(storage::StorageConfig::Memory).await.unwrap();
         let parts = Parts { index: index.clone(), storage: storage.clone(), hooks: Arc::new(Script), config: engine };
         let engine = Arc::new(Engine::new(parts));
+        engine::remotes::seed(&engine).await.unwrap();
         let config = ScpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..config };
         let scp = Scp::start(engine.clone(), config).await.unwrap();
         Self { scp, engine, stored: Stores { index, storage } }
@@ -116,9 +117,9 @@ pub fn object(sop_class: &str, uid: &str, pixels: u32) -> Vec<u8> {
 
 /// A known modality by its name.
 pub fn modality(aet: &str, host: &str, allow_echo: bool, allow_store: bool) -> (String, Modality) {
-    let (host, manufacturer) = (host.to_owned(), "Generic".to_owned());
-    let definition = serde_json::Value::Null;
-    (aet.to_owned(), Modality { aet: aet.to_owned(), host, port: 104, manufacturer, allow_echo, allow_store, definition })
+    let definition =
+        serde_json::json!({"AET": aet, "Host": host, "Port": 104, "AllowEcho": allow_echo, "AllowStore": allow_store});
+    (aet.to_owned(), Modality::parse(&definition).unwrap())
 }
 
 /// A script that panics on one instance and refuses another.

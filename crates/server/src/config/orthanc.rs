@@ -4,7 +4,8 @@ use super::{ConfigError, Settings, storage};
 use ::storage::StorageConfig;
 use dataset::{CharacterSet, Dictionary};
 use engine::engine::StorageAccessOnFind;
-use engine::{EngineConfig, LogLevels, Modality, ModalityNames};
+use engine::scu::ScuConfig;
+use engine::{EngineConfig, LogLevels, Modality};
 use model::metadata::MetadataNames;
 use model::{Level, MainTags, Overwrite};
 use scp::{ScpConfig, TRANSFER_SYNTAXES, TransferSyntaxGroup, accepted_sop_classes, accepted_transfer_syntaxes};
@@ -86,6 +87,7 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
         // The command line decides.
         log_levels: LogLevels::default(),
         modalities: modalities(settings, errors),
+        scu: scu(settings),
     }
 }
 
@@ -173,40 +175,26 @@ fn user_number(value: &Value) -> Result<u16, String> {
     number.ok_or_else(|| format!("{value} is no number from 1024 to 65535"))
 }
 
-/// `DicomModalities`: `[AET, host, port, manufacturer]` or an object, by name.
-fn modalities(settings: &Settings, errors: &mut Errors) -> ModalityNames {
-    let mut modalities = ModalityNames::new();
+/// `DicomModalities`, by name. None if they are kept in the index only.
+fn modalities(settings: &Settings, errors: &mut Errors) -> Option<BTreeMap<String, Modality>> {
+    let mut modalities = BTreeMap::new();
     for (name, entry) in settings.members("DicomModalities") {
         let option = format!("DicomModalities.{name}");
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
-            errors.0.push(format!("option {option}: a name has letters, digits, - and _ only"));
-        }
-        if let Some(modality) = errors.take(&option, modality(entry)) {
+        errors.take(&option, engine::remotes::check_name(name));
+        if let Some(modality) = errors.take(&option, Modality::parse(entry)) {
             modalities.insert(name.clone(), modality);
         }
     }
-    modalities
+    (!settings.flag("DicomModalitiesInDatabase")).then_some(modalities)
 }
 
-fn modality(entry: &Value) -> Result<Modality, &'static str> {
-    let member = |name: &str, index: usize| entry.get(name).or_else(|| entry.as_array()?.get(index));
-    let text = |name, index| member(name, index).and_then(Value::as_str).map(str::to_owned);
-    // Old files have the port as a string.
-    let port = member("Port", 2).and_then(|p| p.as_u64().or_else(|| p.as_str()?.trim().parse().ok()));
-    let allow = |name: &str| entry.get(name).and_then(Value::as_bool).unwrap_or(true);
-    let aet = text("AET", 0).ok_or("expected an AET, a host and a port")?;
-    if aet.is_empty() || aet.len() > 16 {
-        return Err("an AET has 1 to 16 characters (PS3.5 6.2)");
+fn scu(settings: &Settings) -> ScuConfig {
+    ScuConfig {
+        aet: settings.text("DicomAet").to_owned(),
+        timeout: Duration::from_secs(settings.integer("DicomScuTimeout")),
+        max_pdu: u32::try_from(settings.integer("MaximumPduLength")).unwrap_or(16384),
+        echo_checks_find: settings.flag("DicomEchoChecksFind"),
     }
-    Ok(Modality {
-        aet,
-        host: text("Host", 1).ok_or("expected an AET, a host and a port")?,
-        port: port.and_then(|p| u16::try_from(p).ok()).ok_or("the port is no number from 0 to 65535")?,
-        manufacturer: text("Manufacturer", 3).unwrap_or_else(|| "Generic".to_owned()),
-        allow_echo: allow("AllowEcho"),
-        allow_store: allow("AllowStore"),
-        definition: entry.clone(),
-    })
 }
 
 fn http(settings: &Settings, errors: &mut Errors) -> HttpConfig {
@@ -325,10 +313,13 @@ mod tests {
             r#"{"DicomModalities": {"a": ["A", "host", "104"], "b": ["B", "::1", 105, "GE"],
                 "c": {"AET": "C", "Host": "h", "Port": 106, "AllowStore": false}}}"#,
         );
-        let modalities = config.unwrap().engine.modalities;
+        let modalities = config.unwrap().engine.modalities.unwrap();
         assert_eq!((modalities["a"].aet.as_str(), modalities["a"].port), ("A", 104));
-        assert_eq!((modalities["b"].host.as_str(), modalities["b"].manufacturer.as_str()), ("::1", "GE"));
-        assert!(modalities["c"].allow_echo && !modalities["c"].allow_store && modalities["a"].allow_store);
+        assert_eq!((modalities["b"].host.as_str(), modalities["b"].manufacturer), ("::1", "GE"));
+        let (a, c) = (modalities["a"].allows, modalities["c"].allows);
+        assert!(c.echo && !c.store && a.store);
+        let in_database = read(r#"{"DicomModalitiesInDatabase": true, "DicomModalities": {"a": ["A", "host", 104]}}"#);
+        assert_eq!(in_database.unwrap().engine.modalities, None);
         for bad in ["[]", "{}", r#"["A", "h"]"#, r#"["A", "h", 65536]"#, r#"["A", "h", "x"]"#, r#"["", "h", 1]"#, "[1, 2, 3]"] {
             let error = read(&format!("{{\"DicomModalities\": {{\"a\": {bad}}}}}")).err().unwrap();
             assert!(error.to_string().starts_with("option DicomModalities.a: "), "{error}");
