@@ -34,6 +34,11 @@ impl Hints {
         }
     }
 
+    /// All that wait.
+    pub(crate) fn drain(&self) -> Vec<Hint> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
     /// Waits for the next.
     pub(crate) async fn next(&self) -> Hint {
         loop {

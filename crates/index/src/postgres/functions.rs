@@ -14,7 +14,7 @@ pub(crate) fn norm_name() -> String {
 
 /// Creates what is missing. Call it under the lock of the migrations.
 pub(super) async fn create(client: &Client) -> Result<()> {
-    let functions = [(norm_name(), norm())];
+    let functions = [(norm_name(), norm()), ("job_tick_1".into(), include_str!("functions/jobs_1.sql").into())];
     for (name, statement) in functions {
         let missing: bool = client
             .query_one(

@@ -2,9 +2,15 @@
 //!
 //! The files are named as in `sqlite/`; what each does is the same, the shape of the statements is not: here they take whole sets.
 
+mod bus;
 mod error;
 pub(crate) mod functions;
+mod job_rows;
+mod jobs;
+#[cfg(test)]
+mod jobs_tests;
 mod node;
+mod nodes;
 mod open;
 mod pool;
 mod remotes;
@@ -14,8 +20,10 @@ mod tests;
 
 pub use pool::Server;
 
+use bus::Bus;
 use model::{ErrorKind, Result};
 use node::Node;
+use nodes::Beats;
 use std::time::Duration;
 
 /// The name of our schema, unless another is configured.
@@ -42,6 +50,8 @@ pub struct PostgresConfig {
 pub struct PostgresIndex {
     pool: deadpool_postgres::Pool,
     node: Node,
+    beats: Beats,
+    bus: Bus,
 }
 
 /// Opens the index in a schema, and creates it if it is not there.
@@ -62,7 +72,8 @@ pub async fn open(config: &PostgresConfig) -> Result<PostgresIndex> {
     }
     let pool = session.pool(config.connections)?;
     let node = Node::join(&pool).await?;
-    Ok(PostgresIndex { pool, node })
+    let (beats, bus) = (Beats::new(session.clone()), Bus::start(session, node.id));
+    Ok(PostgresIndex { pool, node, beats, bus })
 }
 
 impl PostgresIndex {
@@ -71,6 +82,8 @@ impl PostgresIndex {
         if let Err(error) = self.node.leave(&self.pool).await {
             tracing::debug!(%error, node = %self.node.id, "the lease of this process remains until its end");
         }
+        self.bus.close();
+        self.beats.close().await;
         self.pool.close();
     }
 }

@@ -5,6 +5,7 @@ use super::{PostgresIndex, pool};
 use crate::text::clean;
 use async_trait::async_trait;
 use model::Result;
+use model::job::Hint;
 use model::ports::index::{SettingsSnapshot, SharedSettings};
 use std::collections::BTreeMap;
 use tokio_postgres::Transaction;
@@ -34,6 +35,7 @@ impl SharedSettings for PostgresIndex {
         .await
         .map_err(sql)?;
         tx.commit().await.map_err(sql)?;
+        self.bus.tell([Hint::Settings]);
         Ok(version)
     }
 

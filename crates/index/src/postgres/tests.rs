@@ -5,7 +5,7 @@ use model::matching::normalize;
 use model::ports::index::{RemoteKind, Remotes, SharedSettings};
 
 /// The server of `tests/with-postgres`. Without it the tests fail where they must run, and say that they are skipped elsewhere.
-fn server() -> Option<Server> {
+pub(super) fn server() -> Option<Server> {
     if let Ok(uri) = std::env::var("PLEIAD_TEST_POSTGRES") {
         return Some(Server::Uri(uri));
     }
@@ -15,7 +15,7 @@ fn server() -> Option<Server> {
     None
 }
 
-fn config(server: Server) -> PostgresConfig {
+pub(super) fn config(server: Server) -> PostgresConfig {
     PostgresConfig {
         server,
         schema: format!("t_{}", uuid::Uuid::new_v4().simple()),

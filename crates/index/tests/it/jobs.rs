@@ -165,6 +165,7 @@ async fn every_action_in_every_state(db: &mut Fresh) {
     assert_eq!(db.delete_job(JobId::random()).await.unwrap_err().kind(), ErrorKind::InexistentItem);
 }
 
+/// A beat of a process with a long lease. Nobody is rescued: the database may not have run for so long.
 pub async fn beat(db: &dyn Index, node: NodeId, running: &[JobId]) -> Tick {
     let beat = Beat { node, running: running.to_vec(), lease: HOUR, draining: false, settings: 0, limits: KEEP };
     db.tick(&beat).await.unwrap()
@@ -202,7 +203,7 @@ async fn what_is_submitted_is_seen_and_claimed(db: &mut Fresh) {
     let new = NewJob { user_data: Some(json!({"k": [1, null]})), priority: -7, version: 3, ..job() };
     let before = SystemTime::now() - Duration::from_secs(60);
     let id = submit(&**db, new.clone()).await;
-    assert_eq!(db.hint().await, Hint::Work);
+    heard(db, Hint::Work).await;
     assert_eq!(db.submit_job(new.clone()).await.unwrap_err().kind(), ErrorKind::Duplicate);
     let shown = show(&**db, id).await;
     let expected = Job {
@@ -420,8 +421,6 @@ async fn outputs_go_least_recently_read_first(db: &mut Fresh) {
     let limits = JobLimits { history: 100, outputs: 2 };
     let (a, blob_a) = with_output(&**db, me, limits).await;
     let (b, blob_b) = with_output(&**db, me, limits).await;
-    assert_eq!(db.hint().await, Hint::Ended(a));
-    assert_eq!(db.hint().await, Hint::Ended(b));
     let read = db.job_output(a, "archive").await.unwrap();
     let expected = JobOutput {
         blob: blob_a,
@@ -574,7 +573,21 @@ async fn nothing_is_lost_or_run_twice(db: &mut Fresh) {
     assert_eq!(db.job_counts().await.unwrap(), [0, 0, 200, 0, 0, 0]);
 }
 
+/// Passes over other hints until this one comes, or one to look at everything.
+async fn heard(db: &Fresh, expected: Hint) {
+    loop {
+        let hint = tokio::time::timeout(Duration::from_secs(5), db.hint()).await.expect("a hint");
+        if [expected, Hint::Look].contains(&hint) {
+            return;
+        }
+    }
+}
+
 async fn hints_tell_what_happened(db: &mut Fresh) {
+    if !db.is_alone() {
+        // Now other processes can be heard.
+        heard(db, Hint::Look).await;
+    }
     let me = join(&**db).await;
     let id = submit(&**db, job()).await;
     let claim = db.claim_jobs(me, 1).await.unwrap().remove(0).claim;

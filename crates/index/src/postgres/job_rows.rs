@@ -1,0 +1,100 @@
+//! Reading jobs.
+
+use super::error::sql;
+use super::nodes::NOW;
+use super::pool;
+use crate::jobs;
+use crate::text::clean;
+use deadpool_postgres::Pool;
+use model::job::{Job, JobError, JobId, JobOutput, JobState, NodeId};
+use model::{AttachmentId, Error, ErrorKind, Result};
+use std::collections::HashMap;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+fn job(row: &Row) -> Result<Job> {
+    let id = JobId(row.get(0));
+    let json = |column: usize| row.get::<_, Option<&str>>(column).map(|text| jobs::lenient(text, id));
+    Ok(Job {
+        id,
+        kind: row.get(1),
+        priority: row.get(2),
+        state: state(row.get(3))?,
+        progress: row.get(4),
+        error: JobError { code: row.get(5), details: row.get(6), payload: json(7) },
+        content: json(8).unwrap_or_default(),
+        user_data: json(9),
+        created_at: jobs::time(row.get(10)),
+        completed_at: row.get::<_, Option<i64>>(11).map(jobs::time),
+        runtime: jobs::micros(row.get(12)),
+        owner: row.get::<_, Option<Uuid>>(13).map(NodeId),
+        epoch: row.get(14),
+        crashes: u16::try_from(row.get::<_, i32>(15)).unwrap_or(u16::MAX),
+    })
+}
+
+fn state(letter: &str) -> Result<JobState> {
+    JobState::from_letter(letter).ok_or_else(|| Error::new(ErrorKind::Database, "a job has no known state"))
+}
+
+/// Ids in the order of their text.
+pub(super) async fn ids(pool: &Pool) -> Result<Vec<JobId>> {
+    let client = pool::get(pool).await?;
+    let rows = client.query("SELECT id FROM job ORDER BY id", &[]).await.map_err(sql)?;
+    Ok(rows.iter().map(|row| JobId(row.get(0))).collect())
+}
+
+/// All jobs, or those of these ids that exist.
+pub(super) async fn read(pool: &Pool, ids: Option<&[JobId]>) -> Result<Vec<Job>> {
+    let select = format!(
+        "SELECT id, kind, priority, state, progress, error_code, error_details, error_payload, content, user_data, created_at,
+         completed_at, runtime + coalesce(greatest(0, {NOW} - started_at), 0), owner, epoch, crashes FROM job"
+    );
+    let client = pool::get(pool).await?;
+    let Some(ids) = ids else {
+        let statement = client.prepare_cached(&format!("{select} ORDER BY id")).await.map_err(sql)?;
+        return client.query(&statement, &[]).await.map_err(sql)?.iter().map(job).collect();
+    };
+    let keys: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let statement = client.prepare_cached(&format!("{select} WHERE id = ANY ($1)")).await.map_err(sql)?;
+    let rows = client.query(&statement, &[&keys]).await.map_err(sql)?;
+    let found: HashMap<Uuid, &Row> = rows.iter().map(|row| (row.get(0), row)).collect();
+    keys.iter().filter_map(|key| found.get(key)).map(|row| job(row)).collect()
+}
+
+/// How many are in each state.
+pub(super) async fn counts(pool: &Pool) -> Result<[u64; 6]> {
+    let client = pool::get(pool).await?;
+    let rows = client.query("SELECT state, count(*) FROM job GROUP BY state", &[]).await.map_err(sql)?;
+    let mut counts = [0; 6];
+    for row in rows {
+        counts[state(row.get(0))? as usize] = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
+    }
+    Ok(counts)
+}
+
+/// An output; notes that it was read, unless it is the one that was read last.
+pub(super) async fn output(pool: &Pool, id: JobId, key: &str) -> Result<JobOutput> {
+    let client = pool::get(pool).await?;
+    let statement = client
+        .prepare_cached(
+            "WITH found AS (
+                 SELECT o.* FROM job j JOIN job_output o ON o.job = j.id
+                 WHERE j.id = $1 AND j.state = 'S' AND md5(o.key) = md5($2) AND o.key = $2
+             ), used AS (
+                 UPDATE job_output o SET used_seq = nextval('job_output_seq') FROM found f
+                 WHERE o.job = f.job AND md5(o.key) = md5($2) AND o.key = $2
+                     AND f.used_seq < (SELECT max(x.used_seq) FROM job_output x)
+             ) SELECT blob, size_bytes, md5, mime, file_name FROM found",
+        )
+        .await
+        .map_err(sql)?;
+    let row = client.query_opt(&statement, &[&id.0, &clean(key)]).await.map_err(sql)?.ok_or_else(|| jobs::no_output(id, key))?;
+    Ok(JobOutput {
+        blob: AttachmentId(row.get(0)),
+        size_bytes: u64::try_from(row.get::<_, i64>(1)).unwrap_or(0),
+        md5: row.get(2),
+        mime: row.get(3),
+        file_name: row.get(4),
+    })
+}

@@ -1,0 +1,343 @@
+//! What happens to a job. Each method is one round trip: a statement, or a function of `functions/jobs_1.sql`.
+
+use super::error::sql;
+use super::nodes::NOW;
+use super::{PostgresIndex, job_rows, nodes, pool};
+use crate::jobs::{self, TRIM};
+use crate::text::clean;
+use async_trait::async_trait;
+use model::job::{
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobError, JobId, JobLimits, JobOutcome, JobOutput,
+    JobStep, NewJob, NewNode, NewOutput, Node, NodeId, Tick,
+};
+use model::ports::Jobs;
+use model::{AttachmentId, Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+#[async_trait]
+impl Jobs for PostgresIndex {
+    async fn join(&self, node: &NewNode, lease: Duration) -> Result<()> {
+        nodes::join(&self.pool, node, lease).await
+    }
+
+    async fn tick(&self, beat: &Beat) -> Result<Tick> {
+        let (tick, hints) = self.beats.tick(beat).await?;
+        self.bus.tell(hints);
+        Ok(tick)
+    }
+
+    async fn leave(&self, node: NodeId) -> Result<()> {
+        nodes::leave(&self.pool, node).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>> {
+        nodes::nodes(&self.pool).await
+    }
+
+    async fn submit_job(&self, job: NewJob) -> Result<Option<ClaimedJob>> {
+        let client = pool::get(&self.pool).await?;
+        let statement = client.prepare_cached(&submit_sql()).await.map_err(sql)?;
+        let node = |node: Option<NodeId>| node.map(|n| n.0);
+        let row = client
+            .query_opt(
+                &statement,
+                &[
+                    &job.id.0,
+                    &clean(&job.kind),
+                    &i32::from(job.version),
+                    &job.priority,
+                    &node(job.pinned),
+                    &job.content.to_string(),
+                    &job.arguments.to_string(),
+                    &job.user_data.as_ref().map(|v| v.to_string()),
+                    &node(job.waiter),
+                    &node(job.claim),
+                ],
+            )
+            .await
+            .map_err(sql)?
+            .ok_or_else(|| Error::new(ErrorKind::Duplicate, format!("there is a job {} already", job.id)))?;
+        let Some(owner) = row.get(0) else {
+            self.bus.tell([Hint::Work]);
+            return Ok(None);
+        };
+        Ok(Some(ClaimedJob {
+            claim: Claim { job: job.id, node: NodeId(owner), epoch: 1 },
+            kind: job.kind,
+            version: job.version,
+            arguments: job.arguments,
+            content: job.content,
+            progress: 0.0,
+            pinned: job.pinned.is_some(),
+            crashes: 0,
+            steps: vec![],
+        }))
+    }
+
+    async fn claim_jobs(&self, node: NodeId, n: usize) -> Result<Vec<ClaimedJob>> {
+        self.claim(node, n, false).await
+    }
+
+    async fn claim_suspect(&self, node: NodeId) -> Result<Option<ClaimedJob>> {
+        Ok(self.claim(node, 1, true).await?.pop())
+    }
+
+    async fn checkpoint_job(&self, claim: Claim, checkpoint: &Checkpoint) -> Result<bool> {
+        let client = pool::get(&self.pool).await?;
+        let statement = client.prepare_cached("SELECT job_keep_1($1, $2, $3, $4, $5, $6, $7)").await.map_err(sql)?;
+        let Kept { positions, outcomes, progress, content } = Kept::new(checkpoint);
+        client
+            .query_one(&statement, &[&claim.job.0, &claim.node.0, &claim.epoch, &positions, &outcomes, &progress, &content])
+            .await
+            .map(|row| row.get(0))
+            .map_err(sql)
+    }
+
+    async fn finish_job(&self, claim: Claim, end: JobEnd, limits: JobLimits) -> Result<bool> {
+        let Some(state) = self.finish(claim, &end, limits).await? else { return Ok(false) };
+        match state.as_str() {
+            "P" => self.bus.tell([Hint::Work]),
+            "H" => {}
+            _ => self.bus.tell([Hint::Ended(claim.job)]),
+        }
+        Ok(true)
+    }
+
+    async fn act_on_job(&self, id: JobId, action: JobAction, limits: JobLimits) -> Result<Acted> {
+        let letter = match action {
+            JobAction::Cancel => "C",
+            JobAction::Pause => "P",
+            JobAction::Resume => "R",
+            JobAction::Resubmit => "S",
+        };
+        let (history, outputs) = (i64::from(limits.history), i64::from(limits.outputs));
+        let client = pool::get(&self.pool).await?;
+        let statement = client.prepare_cached("SELECT job_act_1($1, $2, $3, $4, $5, $6)").await.map_err(sql)?;
+        let row = client
+            .query_one(&statement, &[&id.0, &letter, &ErrorKind::Canceled.code(), &history, &outputs, &TRIM])
+            .await
+            .map_err(sql)?;
+        match row.get::<_, Option<&str>>(0) {
+            None => return Ok(Acted::Unknown),
+            Some("!") => return Ok(Acted::Refused),
+            Some("P") => self.bus.tell([Hint::Work]),
+            Some("F") => self.bus.tell([Hint::Ended(id)]),
+            Some("W") => self.bus.tell([Hint::Wanted(id)]),
+            Some(_) => {}
+        }
+        Ok(Acted::Accepted)
+    }
+
+    async fn job_ids(&self) -> Result<Vec<JobId>> {
+        job_rows::ids(&self.pool).await
+    }
+
+    async fn jobs(&self, ids: Option<&[JobId]>) -> Result<Vec<Job>> {
+        job_rows::read(&self.pool, ids).await
+    }
+
+    async fn job_counts(&self) -> Result<[u64; 6]> {
+        job_rows::counts(&self.pool).await
+    }
+
+    async fn delete_job(&self, id: JobId) -> Result<()> {
+        let client = pool::get(&self.pool).await?;
+        let row = client.query_one("SELECT job_delete_1($1)", &[&id.0]).await.map_err(sql)?;
+        if row.get(0) { Ok(()) } else { Err(jobs::no_ended_job(id)) }
+    }
+
+    async fn job_output(&self, id: JobId, key: &str) -> Result<JobOutput> {
+        job_rows::output(&self.pool, id, key).await
+    }
+
+    async fn delete_job_output(&self, id: JobId, key: &str) -> Result<()> {
+        let client = pool::get(&self.pool).await?;
+        let row = client
+            .query_one(
+                "WITH gone AS (
+                     DELETE FROM job_output WHERE job = $1 AND md5(key) = md5($2) AND key = $2 RETURNING blob
+                 ), listed AS (
+                     INSERT INTO deleted_blob (blob) SELECT blob FROM gone ON CONFLICT DO NOTHING
+                 ) SELECT EXISTS (SELECT FROM gone)",
+                &[&id.0, &clean(key)],
+            )
+            .await
+            .map_err(sql)?;
+        if row.get(0) { Ok(()) } else { Err(jobs::no_output(id, key)) }
+    }
+
+    async fn forget_waiters(&self, node: NodeId, ids: &[JobId], limits: JobLimits) -> Result<()> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let mut client = pool::get(&self.pool).await?;
+        let tx = client.transaction().await.map_err(sql)?;
+        tx.execute("DELETE FROM job_waiter WHERE job = ANY ($1) AND node = $2", &[&ids, &node.0]).await.map_err(sql)?;
+        let (history, outputs) = (i64::from(limits.history), i64::from(limits.outputs));
+        tx.execute("SELECT job_trim_1($1, $2, $3)", &[&history, &outputs, &TRIM]).await.map_err(sql)?;
+        tx.commit().await.map_err(sql)
+    }
+
+    async fn hint(&self) -> Hint {
+        self.bus.hints.next().await
+    }
+}
+
+/// A new job is claimed at birth if the process in parameter 10 may. Returns nothing if there is one of that id already.
+fn submit_sql() -> String {
+    format!(
+        "WITH added AS (
+             INSERT INTO job (id, kind, version, priority, pin, content, arguments, user_data, created_at, state, owner, epoch,
+                 started_at)
+             SELECT $1::uuid, $2::text, $3::int, $4::int, $5::uuid, $6::text, $7::text, $8::text, t.now,
+                 CASE WHEN n.id IS NULL THEN 'P' ELSE 'R' END, n.id, CASE WHEN n.id IS NULL THEN 0 ELSE 1 END,
+                 CASE WHEN n.id IS NULL THEN NULL ELSE t.now END
+             FROM (SELECT {NOW} AS now) t
+             LEFT JOIN node n ON n.id = $10::uuid AND n.lease_until > t.now AND NOT n.draining AND $2::text = ANY (n.kinds)
+                 AND ($5::uuid IS NULL OR $5::uuid = n.id)
+             ON CONFLICT (id) DO NOTHING RETURNING id, owner
+         ), waits AS (
+             INSERT INTO job_waiter (job, node) SELECT id, $9::uuid FROM added WHERE $9::uuid IS NOT NULL
+         ) SELECT owner FROM added"
+    )
+}
+
+/// What a checkpoint writes.
+struct Kept {
+    positions: Vec<i64>,
+    outcomes: Vec<String>,
+    progress: f64,
+    content: String,
+}
+
+impl Kept {
+    fn new(checkpoint: &Checkpoint) -> Self {
+        Self {
+            positions: checkpoint.steps.iter().map(|s| i64::from(s.position)).collect(),
+            outcomes: checkpoint.steps.iter().map(|s| s.outcome.to_string()).collect(),
+            progress: jobs::progress(checkpoint),
+            content: checkpoint.content.to_string(),
+        }
+    }
+}
+
+/// The blocks of blob names and the bits of each that are settled.
+fn masks<'a>(blobs: impl Iterator<Item = &'a AttachmentId>) -> (Vec<Vec<u8>>, Vec<String>) {
+    const BLOCK: usize = 256;
+    let mut blocks: BTreeMap<&[u8], String> = BTreeMap::new();
+    for blob in blobs {
+        let (prefix, number) = blob.0.as_bytes().split_at(14);
+        let number = usize::from(number[0]) << 8 | usize::from(number[1]);
+        let mask = blocks.entry(prefix).or_insert_with(|| "0".repeat(BLOCK));
+        if number < BLOCK {
+            mask.replace_range(number..=number, "1");
+        } else {
+            // Not a name of ours: no block has room for this.
+            *mask = "1".repeat(BLOCK);
+        }
+    }
+    blocks.into_iter().map(|(prefix, mask)| (prefix.to_vec(), mask)).unzip()
+}
+
+impl PostgresIndex {
+    async fn claim(&self, node: NodeId, n: usize, suspects: bool) -> Result<Vec<ClaimedJob>> {
+        let rows = {
+            let client = pool::get(&self.pool).await?;
+            let statement = client.prepare_cached("SELECT * FROM job_claim_1($1, $2, $3)").await.map_err(sql)?;
+            client.query(&statement, &[&node.0, &i64::try_from(n).unwrap_or(i64::MAX), &suspects]).await.map_err(sql)?
+        };
+        let mut claimed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let claim = Claim { job: JobId(row.get(0)), node, epoch: row.get(1) };
+            match claimed_job(&row, claim) {
+                Some(job) => claimed.push(job),
+                // Nobody can run it.
+                None => {
+                    let outcome = JobOutcome::Failure(jobs::damaged());
+                    let content = jobs::lenient(row.get(5), claim.job);
+                    let end = JobEnd { outcome, checkpoint: Checkpoint { content, ..Checkpoint::default() } };
+                    let keep = JobLimits { history: u32::MAX, outputs: u32::MAX };
+                    self.finish_job(claim, end, keep).await?;
+                }
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// The new state, or nothing if the claim is not the current one.
+    async fn finish(&self, claim: Claim, end: &JobEnd, limits: JobLimits) -> Result<Option<String>> {
+        let none = JobError::default();
+        let (letter, outputs, error): (_, &[NewOutput], _) = match &end.outcome {
+            JobOutcome::Success(outputs) => ("S", outputs, &none),
+            JobOutcome::Failure(error) => ("F", &[], error),
+            JobOutcome::Paused => ("H", &[], &none),
+            JobOutcome::Released => ("P", &[], &none),
+        };
+        jobs::check_outputs(outputs)?;
+        let Kept { positions, outcomes, progress, content } = Kept::new(&end.checkpoint);
+        let (prefixes, masks) = masks(outputs.iter().map(|o| &o.blob.id));
+        let texts = |f: fn(&NewOutput) -> &str| outputs.iter().map(|o| clean(f(o)).into_owned()).collect::<Vec<_>>();
+        let blobs: Vec<Uuid> = outputs.iter().map(|o| o.blob.id.0).collect();
+        let sizes: Vec<i64> = outputs.iter().map(|o| o.blob.size_bytes as i64).collect();
+        let payload = error.payload.as_ref().map(|p| p.to_string());
+        let client = pool::get(&self.pool).await?;
+        let statement = client.prepare_cached(FINISH).await.map_err(sql)?;
+        let row = client
+            .query_one(
+                &statement,
+                &[
+                    &claim.job.0,
+                    &claim.node.0,
+                    &claim.epoch,
+                    &positions,
+                    &outcomes,
+                    &progress,
+                    &content,
+                    &letter,
+                    &error.code,
+                    &clean(&error.details),
+                    &payload,
+                    &ErrorKind::Canceled.code(),
+                    &self.node.id,
+                    &prefixes,
+                    &masks,
+                    &texts(|o| &o.key),
+                    &blobs,
+                    &sizes,
+                    &texts(|o| &o.blob.md5),
+                    &texts(|o| &o.mime),
+                    &texts(|o| &o.file_name),
+                    &i64::from(limits.history),
+                    &i64::from(limits.outputs),
+                    &TRIM,
+                ],
+            )
+            .await
+            .map_err(sql)?;
+        Ok(row.get(0))
+    }
+}
+
+const FINISH: &str =
+    "SELECT job_finish_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+    $21, $22, $23, $24)";
+
+/// Nothing if the row is damaged.
+fn claimed_job(row: &Row, claim: Claim) -> Option<ClaimedJob> {
+    let (positions, outcomes): (Vec<i64>, Vec<&str>) = (row.get(9), row.get(10));
+    let step = |(position, outcome): (i64, &str)| {
+        Some(JobStep { position: u32::try_from(position).ok()?, outcome: jobs::strict(outcome)? })
+    };
+    Some(ClaimedJob {
+        claim,
+        kind: row.get(2),
+        version: u16::try_from(row.get::<_, i32>(3)).ok()?,
+        arguments: jobs::strict(row.get(4))?,
+        content: jobs::lenient(row.get(5), claim.job),
+        progress: row.get(6),
+        pinned: row.get(7),
+        crashes: u16::try_from(row.get::<_, i32>(8)).unwrap_or(u16::MAX),
+        steps: positions.into_iter().zip(outcomes).map(step).collect::<Option<_>>()?,
+    })
+}
