@@ -171,12 +171,10 @@ impl Jobs for PostgresIndex {
 
     async fn forget_waiters(&self, node: NodeId, ids: &[JobId], limits: JobLimits) -> Result<()> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let mut client = pool::get(&self.pool).await?;
-        let tx = client.transaction().await.map_err(sql)?;
-        tx.execute("DELETE FROM job_waiter WHERE job = ANY ($1) AND node = $2", &[&ids, &node.0]).await.map_err(sql)?;
         let (history, outputs) = (i64::from(limits.history), i64::from(limits.outputs));
-        tx.execute("SELECT job_trim_1($1, $2, $3)", &[&history, &outputs, &TRIM]).await.map_err(sql)?;
-        tx.commit().await.map_err(sql)
+        let client = pool::get(&self.pool).await?;
+        let statement = client.prepare_cached("SELECT job_unwait_1($1, $2, $3, $4, $5)").await.map_err(sql)?;
+        client.query_one(&statement, &[&node.0, &ids, &history, &outputs, &TRIM]).await.map(|_| ()).map_err(sql)
     }
 
     async fn hint(&self) -> Hint {

@@ -1,7 +1,8 @@
 //! The plan of every query of the port, at 10^5 instances and without statistics: an index is used, nothing large is scanned.
 
+use super::jobs::{self, Which};
 use super::open::{self, Durability};
-use super::{feed, find, upkeep};
+use super::{feed, find, nodes, upkeep};
 use crate::find_sql::{Dialect, Scope, What, build};
 use dataset::Tag;
 use model::query::{LabelsRule, MetadataConstraint, OrderAs, OrderBy, OrderKey, Rule, TagConstraint};
@@ -238,4 +239,22 @@ fn other_reads_use_an_index() {
     // Each label is one jump.
     let plan = index.plan("SELECT min(label) FROM label WHERE label > ?1", ["l"]);
     assert_eq!(plan, ["SEARCH label USING PRIMARY KEY (label>?)"]);
+}
+
+#[test]
+fn jobs_are_read_in_the_order_of_their_indexes() {
+    let index = Index::new();
+    for (which, first) in [
+        (Which::Next(1), "SCAN job USING INDEX job_pending"),
+        (Which::Suspect, "SCAN job USING INDEX job_suspect"),
+        (Which::Row(1), "SEARCH job USING INTEGER PRIMARY KEY (rowid=?)"),
+    ] {
+        index.assert_plan(&jobs::claim_sql(which), (&[0_u8; 16], "[]", 0, 1), first);
+    }
+    index.assert_plan(jobs::SURPLUS[0], [1, 1], "SEARCH job USING COVERING INDEX job_done (done_seq<?)");
+    // Reads the newest outputs, in order, up to the limit.
+    let outputs = index.plan(jobs::SURPLUS[1], [1, 1]);
+    assert!(outputs.iter().all(|s| !s.contains("TEMP B-TREE")), "{outputs:#?}");
+    assert_eq!(outputs[0], "SEARCH o USING COVERING INDEX job_output_used (used_seq<?)");
+    index.assert_plan(nodes::ORPHANS, [1], "SCAN j USING INDEX job_running");
 }

@@ -148,6 +148,48 @@ async fn a_temporary_index_leaves_nothing() {
     assert!(!folder.exists());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_job_does_not_hide_the_others() {
+    let db = assemble_temporary();
+    let node = NewNode {
+        id: NodeId::random(),
+        name: String::new(),
+        version: String::new(),
+        kinds: vec!["Test".into()],
+        new_jobs_only: false,
+        configuration: String::new(),
+        details: Value::Null,
+    };
+    db.join(&node, Duration::from_secs(60)).await.unwrap();
+    let ids = [1, 2, 3].map(|n| JobId(uuid::Uuid::from_u128(n)));
+    for id in ids {
+        let job = NewJob {
+            id,
+            kind: "Test".into(),
+            version: 1,
+            arguments: Value::Null,
+            content: Value::Null,
+            user_data: Some("u".into()),
+            priority: 0,
+            pinned: None,
+            waiter: None,
+            claim: None,
+        };
+        db.submit_job(job).await.unwrap();
+    }
+    let damage = "UPDATE job SET content = '{', error_payload = '[' WHERE seq = 1;
+        UPDATE job_input SET user_data = '' WHERE job = 1; UPDATE job_input SET arguments = '{' WHERE job = 2;";
+    db.writer.run(move |batch| batch.conn.execute_batch(damage).map_err(error::sql)).await.unwrap();
+    let listed = db.jobs(None).await.unwrap();
+    assert_eq!(listed.iter().map(|j| j.id).collect::<Vec<_>>(), ids);
+    assert_eq!((&listed[0].content, &listed[1].user_data), (&Value::Null, &Some("u".into())));
+    let claimed = db.claim_jobs(node.id, 3).await.unwrap();
+    assert_eq!(claimed.iter().map(|j| j.claim.job).collect::<Vec<_>>(), [ids[0], ids[2]]);
+    let failed = db.jobs(Some(&ids[1..2])).await.unwrap().remove(0);
+    assert_eq!((failed.state, failed.error.code), (model::job::JobState::Failure, 11));
+    assert!(failed.error.details.contains("damaged"));
+}
+
 fn assemble_temporary() -> SqliteIndex {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pleiad.sqlite");

@@ -573,6 +573,23 @@ async fn nothing_is_lost_or_run_twice(db: &mut Fresh) {
     assert_eq!(db.job_counts().await.unwrap(), [0, 0, 200, 0, 0, 0]);
 }
 
+async fn a_cancel_may_race_the_end(db: &mut Fresh) {
+    let me = join(&**db).await;
+    for n in 0..40 {
+        let claim = running(&**db, me).await;
+        let (outcome, expected) = match n % 2 {
+            0 => (JobOutcome::Released, JobState::Failure),
+            _ => (JobOutcome::Success(vec![]), JobState::Success),
+        };
+        let (here, there) = (db.shared(), db.shared());
+        let ends = tokio::spawn(async move { here.finish_job(claim, end(outcome), KEEP).await.unwrap() });
+        let cancels = tokio::spawn(async move { there.act_on_job(claim.job, JobAction::Cancel, KEEP).await.unwrap() });
+        assert_eq!((ends.await.unwrap(), cancels.await.unwrap()), (true, Acted::Accepted));
+        let job = show(&**db, claim.job).await;
+        assert_eq!((job.state, job.completed_at.is_some()), (expected, true), "whoever came first");
+    }
+}
+
 /// Passes over other hints until this one comes, or one to look at everything.
 async fn heard(db: &Fresh, expected: Hint) {
     loop {
@@ -628,5 +645,6 @@ for_each_index!(
     hostile_texts_come_back,
     asked_ids_come_in_order,
     nothing_is_lost_or_run_twice,
+    a_cancel_may_race_the_end,
     hints_tell_what_happened,
 );

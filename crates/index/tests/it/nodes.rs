@@ -101,6 +101,34 @@ async fn a_dead_node_is_forgotten_and_its_job_waits_again(db: &mut Fresh) {
     assert!(db.finish_job(claimed.claim, end(JobOutcome::Success(vec![])), KEEP).await.unwrap());
 }
 
+async fn two_rescuers_are_no_better_than_one(db: &mut Fresh) {
+    let me = join(&**db).await;
+    let claim = orphan(&**db, job()).await;
+    let mut beats = vec![];
+    for _ in 0..6 {
+        let db = db.shared();
+        let node = join(&*db).await;
+        beats.push(tokio::spawn(async move {
+            let mut rescued = 0;
+            let beat = Beat { node, running: vec![], lease: Duration::from_secs(2), draining: false, settings: 0, limits: KEEP };
+            for _ in 0..150 {
+                rescued += db.tick(&beat).await.unwrap().rescued;
+                if show(&*db, claim.job).await.state == JobState::Pending {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            rescued
+        }));
+    }
+    let mut rescued = 0;
+    for beat in beats {
+        rescued += beat.await.unwrap();
+    }
+    assert_eq!((rescued, show(&**db, claim.job).await.crashes), (1, 1));
+    assert_eq!(db.claim_jobs(me, 9).await.unwrap().len(), 1);
+}
+
 async fn a_late_beat_that_nobody_noticed_is_not_too_late(db: &mut Fresh) {
     let me = mortal(&**db, "sleepy").await;
     let claim = running(&**db, me).await;
@@ -263,6 +291,7 @@ async fn a_tick_says_whether_sweeps_have_work(db: &mut Fresh) {
 for_each_index!(
     nodes_are_listed,
     a_dead_node_is_forgotten_and_its_job_waits_again,
+    two_rescuers_are_no_better_than_one,
     a_late_beat_that_nobody_noticed_is_not_too_late,
     a_rescue_does_what_was_wanted,
     the_third_crash_ends_a_job,

@@ -215,6 +215,14 @@ BEGIN
     RETURN true;
 END $delete$;
 
+-- A process waits for these jobs no more.
+CREATE FUNCTION job_unwait_1 (a_node uuid, a_jobs uuid[], a_history bigint, a_outputs bigint, a_most bigint)
+RETURNS void LANGUAGE plpgsql AS $unwait$
+BEGIN
+    DELETE FROM job_waiter w WHERE w.job = ANY (a_jobs) AND w.node = a_node;
+    PERFORM job_trim_1(a_history, a_outputs, a_most);
+END $unwait$;
+
 -- One beat: see `model::ports::Jobs::tick`. `a_poison`, `a_unpinned`, `a_canceled`: error codes; `a_unpinned_text`: details.
 CREATE FUNCTION job_tick_1 (
     a_node uuid, a_running uuid[], a_lease bigint, a_draining boolean, a_settings bigint, a_history bigint, a_outputs bigint,
