@@ -1,9 +1,9 @@
 //! What clients attach to resources: metadata, attachments, labels, protection.
 
-use crate::{Ctx, Engine, sweeps};
+use crate::{Ctx, Engine, blobs, sweeps};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use model::ports::index::Expect;
 use model::{Attachment, Compression, ContentType, Error, ErrorKind, Level, MetadataKind, OrthancId, Result};
@@ -58,29 +58,12 @@ pub async fn set_attachment(
     _ctx: &Ctx,
     (level, id): (Level, OrthancId),
     content_type: ContentType,
-    mut body: BoxStream<'_, Result<Bytes>>,
+    body: BoxStream<'_, Result<Bytes>>,
     if_match: Option<i64>,
 ) -> Result<i64> {
     only_user(content_type.is_user(), "attachments")?;
-    let blob = eng.blobs.take().await?;
-    let mut writer = eng.storage.create(blob).await?;
-    let (mut md5, mut size) = (Md5::new(), 0);
-    while let Some(piece) = body.next().await {
-        let written = match piece {
-            Ok(piece) => {
-                size += piece.len() as u64;
-                md5.update(&piece);
-                writer.write(piece).await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            writer.discard().await;
-            sweeps::discard(eng, blob).await;
-            return Err(error);
-        }
-    }
-    writer.finish().await?;
+    let mut md5 = Md5::new();
+    let (blob, size) = blobs::write(eng, body.inspect_ok(|piece| md5.update(piece)).boxed()).await?;
     let md5: String =
         if eng.config.store_md5 { md5.finalize().iter().map(|b| format!("{b:02x}")).collect() } else { String::new() };
     let attachment = Attachment {

@@ -1,5 +1,9 @@
 //! Names of blobs, reserved in blocks so that a crash leaves a list of what it may have orphaned (architecture, decision 3).
 
+use crate::{Engine, sweeps};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use model::ports::Index;
 use model::{AttachmentId, Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,4 +47,30 @@ impl BlobNames {
         let unused = std::mem::take(&mut *self.free.lock().unwrap_or_else(PoisonError::into_inner));
         self.index.release_blobs(&unused).await
     }
+}
+
+/// Writes a stream into a new blob, durable when this returns. Its name and size.
+///
+/// # Errors
+/// Those of the stream, `StorageFull`, `CannotWrite`; then nothing is left of it.
+pub(crate) async fn write(eng: &Engine, mut bytes: BoxStream<'_, Result<Bytes>>) -> Result<(AttachmentId, u64)> {
+    let blob = eng.blobs.take().await?;
+    let mut writer = eng.storage.create(blob).await?;
+    let mut size = 0;
+    while let Some(piece) = bytes.next().await {
+        let written = match piece {
+            Ok(piece) => {
+                size += piece.len() as u64;
+                writer.write(piece).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            writer.discard().await;
+            sweeps::discard(eng, blob).await;
+            return Err(error);
+        }
+    }
+    writer.finish().await?;
+    Ok((blob, size))
 }

@@ -5,11 +5,14 @@
 //! ports in `model`. Start at [`store`], then [`find`] and [`read`].
 
 pub mod annotations;
+pub mod archive;
 pub mod blobs;
 pub mod changes;
+mod cpu;
 pub mod delete;
 mod describe;
 pub mod engine;
+pub mod files;
 pub mod find;
 pub mod logs;
 pub mod modality;

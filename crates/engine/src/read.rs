@@ -67,7 +67,7 @@ pub async fn stream(eng: &Engine, attachment: &Attachment, range: Range<u64>) ->
     eng.storage.stream(attachment.id, range).await
 }
 
-fn uncompressed(attachment: &Attachment) -> Result<()> {
+pub(crate) fn uncompressed(attachment: &Attachment) -> Result<()> {
     match attachment.compression {
         Compression::None => Ok(()),
         Compression::Zlib => Err(Error::new(ErrorKind::NotImplemented, "zlib-compressed attachments cannot be read yet")),

@@ -74,6 +74,7 @@ pub const STUDY_DATE: Tag = Tag(0x0008, 0x0020);
 pub const STUDY_DESCRIPTION: Tag = Tag(0x0008, 0x1030);
 pub const ACCESSION_NUMBER: Tag = Tag(0x0008, 0x0050);
 pub const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
+pub const SERIES_DESCRIPTION: Tag = Tag(0x0008, 0x103E);
 pub const MODALITY: Tag = Tag(0x0008, 0x0060);
 pub const MODALITIES_IN_STUDY: Tag = Tag(0x0008, 0x0061);
 pub const SOP_CLASS_UID: Tag = Tag(0x0008, 0x0016);
@@ -101,7 +102,7 @@ const SERIES: &[Tag] = &[
     MODALITY,
     Tag(0x0008, 0x0070), // Manufacturer
     Tag(0x0008, 0x1010), // StationName
-    Tag(0x0008, 0x103E), // SeriesDescription
+    SERIES_DESCRIPTION,
     Tag(0x0018, 0x0015), // BodyPartExamined
     Tag(0x0018, 0x0024), // SequenceName
     Tag(0x0018, 0x1030), // ProtocolName

@@ -1,0 +1,39 @@
+//! Archives: the DICOM files of any resources as one ZIP (Orthanc: `/studies/{id}/archive`, `/tools/create-archive`).
+//!
+//! [`plan`] decides what is in it and how it is called, [`stream`] makes its bytes, [`into_blob`] keeps them for later.
+//! Below them: `names` (Orthanc's rules for folders and files), `source` (reads ahead, verifies, packs on all cores), `pack`
+//! (deflate), `zip` (the format). Media with a DICOMDIR are not made here.
+
+mod names;
+mod pack;
+mod plan;
+mod source;
+mod stream;
+mod zip;
+
+pub use names::Characters;
+pub use plan::{Plan, Request, plan};
+pub use stream::{Progress, stream};
+
+use crate::{Engine, blobs};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use model::{Attachment, AttachmentId, Compression, ContentType, Result};
+
+/// Keeps an archive in the storage area, durable when this returns. No row refers to the blob yet: who finishes the job does.
+///
+/// # Errors
+/// Those of the stream, after which nothing is left of the blob; `StorageFull`, `CannotWrite`.
+pub async fn into_blob(eng: &Engine, archive: BoxStream<'static, Result<Bytes>>) -> Result<Attachment> {
+    let (id, size_bytes): (AttachmentId, u64) = blobs::write(eng, archive).await?;
+    Ok(Attachment {
+        id,
+        content_type: ContentType::DICOM,
+        compression: Compression::None,
+        size_bytes,
+        stored_size_bytes: size_bytes,
+        md5: String::new(),
+        stored_md5: String::new(),
+        revision: 0,
+    })
+}

@@ -1,0 +1,199 @@
+//! The bytes of an archive's entries: read ahead from the storage area, verified, packed on all cores, in order.
+
+use super::pack::{PIECE_BYTES, Packed, Place, pack};
+use super::plan::Entry;
+use crate::{Ctx, Engine, cpu, read};
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{self, BoxFuture, FutureExt};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use md5::{Digest, Md5};
+use model::{Attachment, ContentType, Error, ErrorKind, Level, Result};
+use std::sync::Arc;
+
+/// Pieces that are read, packed or ready at once: at most 32 MiB, before and after packing.
+const MOST_PIECES: usize = 16;
+
+/// What comes out, in the order of the plan.
+pub(super) enum Part {
+    /// A piece of the entry, which has `size_bytes` in all, packed.
+    Piece { entry: Arc<Entry>, size_bytes: u64, place: Place, packed: Packed },
+    /// The instance was deleted after the plan was made.
+    Gone(Arc<Entry>),
+}
+
+type Work = BoxFuture<'static, Result<Part>>;
+
+/// Reads and packs the entries.
+pub(super) fn parts(eng: Arc<Engine>, ctx: Ctx, entries: Vec<Arc<Entry>>) -> impl Stream<Item = Result<Part>> + Send {
+    let at_once = (*cpu::CORES * 2).clamp(2, MOST_PIECES);
+    let works = stream::iter(entries).flat_map(move |entry| -> BoxStream<'static, Work> {
+        let (eng, ctx) = (eng.clone(), ctx.clone());
+        if entry.file.size_bytes <= PIECE_BYTES as u64 {
+            return stream::once(future::ready(small(eng, ctx, entry).boxed())).boxed();
+        }
+        let pieces = stream::try_unfold(Large::Closed(eng, ctx, entry), Large::next);
+        pieces.map(|work| work.unwrap_or_else(|error| future::ready(Err(error)).boxed())).boxed()
+    });
+    works.buffered(at_once)
+}
+
+/// A file that is packed in one piece.
+async fn small(eng: Arc<Engine>, ctx: Ctx, entry: Arc<Entry>) -> Result<Part> {
+    let mut file = entry.file.clone();
+    // One byte more than there should be tells whether there are more.
+    let bytes = match eng.storage.read(file.id, Some(0..file.size_bytes + 1)).await {
+        Err(error) if error.kind() == ErrorKind::InexistentFile => {
+            let Some(other) = replacement(&eng, &ctx, &entry).await? else { return Ok(Part::Gone(entry)) };
+            file = other;
+            if file.size_bytes > PIECE_BYTES as u64 {
+                let text = format!("instance {} was replaced by a larger one; ask again", entry.instance);
+                return Err(Error::new(ErrorKind::Busy, text));
+            }
+            eng.storage.read(file.id, Some(0..file.size_bytes + 1)).await
+        }
+        other => other,
+    };
+    let bytes = bytes.map_err(|error| unreadable(&entry, error))?;
+    cpu::run(move || {
+        let size_bytes = bytes.len() as u64;
+        if size_bytes != file.size_bytes {
+            return Err(wrong_size(&entry, &file, size_bytes));
+        }
+        let md5 = digest(&file).map(|md5| md5.chain_update(&bytes));
+        check_digest(&entry, &file, md5)?;
+        Ok(Part::Piece { entry, size_bytes, place: Place::Whole, packed: pack(bytes, Place::Whole) })
+    })
+    .await
+}
+
+/// A file that is read and packed in several pieces.
+enum Large {
+    Closed(Arc<Engine>, Ctx, Arc<Entry>),
+    Open(Open),
+    Read,
+}
+
+struct Open {
+    entry: Arc<Entry>,
+    file: Attachment,
+    blob: BoxStream<'static, Result<Bytes>>,
+    read_bytes: u64,
+    md5: Option<Md5>,
+}
+
+impl Large {
+    /// Reads the next piece and says how it is packed; `None` after the last one.
+    async fn next(self) -> Result<Option<(Work, Self)>> {
+        match self {
+            Self::Closed(eng, ctx, entry) => match Open::new(&eng, &ctx, &entry).await? {
+                Some(open) => open.next().await.map(Some),
+                None => Ok(Some((future::ready(Ok(Part::Gone(entry))).boxed(), Self::Read))),
+            },
+            Self::Open(open) => open.next().await.map(Some),
+            Self::Read => Ok(None),
+        }
+    }
+}
+
+impl Open {
+    /// Opens the file; `None` if its instance was deleted.
+    async fn new(eng: &Engine, ctx: &Ctx, entry: &Arc<Entry>) -> Result<Option<Self>> {
+        let mut file = entry.file.clone();
+        let blob = match eng.storage.stream(file.id, 0..file.size_bytes + 1).await {
+            Err(error) if error.kind() == ErrorKind::InexistentFile => {
+                let Some(other) = replacement(eng, ctx, entry).await? else { return Ok(None) };
+                file = other;
+                eng.storage.stream(file.id, 0..file.size_bytes + 1).await
+            }
+            other => other,
+        };
+        let blob = blob.map_err(|error| unreadable(entry, error))?;
+        Ok(Some(Self { entry: entry.clone(), md5: digest(&file), file, blob, read_bytes: 0 }))
+    }
+
+    async fn next(mut self) -> Result<(Work, Large)> {
+        let piece = self.read().await?;
+        let place = if self.read_bytes == self.file.size_bytes { Place::Last } else { Place::Inner };
+        if let Some(mut md5) = self.md5.take() {
+            let bytes = piece.clone();
+            let update = move || {
+                md5.update(&bytes);
+                Ok(md5)
+            };
+            self.md5 = Some(cpu::run(update).await?);
+        }
+        if place == Place::Last {
+            check_digest(&self.entry, &self.file, self.md5.take())?;
+        }
+        let (entry, size_bytes) = (self.entry.clone(), self.file.size_bytes);
+        let work = cpu::run(move || Ok(Part::Piece { entry, size_bytes, place, packed: pack(piece, place) }));
+        Ok((work.boxed(), if place == Place::Last { Large::Read } else { Large::Open(self) }))
+    }
+
+    /// The next piece. With the last one, it is sure that there is not a byte more.
+    async fn read(&mut self) -> Result<Bytes> {
+        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+        loop {
+            if piece.len() >= PIECE_BYTES && self.read_bytes < self.file.size_bytes {
+                return Ok(piece.freeze());
+            }
+            match self.blob.next().await {
+                Some(bytes) => {
+                    let bytes = bytes.map_err(|error| unreadable(&self.entry, error))?;
+                    self.read_bytes += bytes.len() as u64;
+                    piece.extend_from_slice(&bytes);
+                    if self.read_bytes > self.file.size_bytes {
+                        return Err(wrong_size(&self.entry, &self.file, self.read_bytes));
+                    }
+                }
+                None if self.read_bytes < self.file.size_bytes => {
+                    return Err(wrong_size(&self.entry, &self.file, self.read_bytes));
+                }
+                None => return Ok(piece.freeze()),
+            }
+        }
+    }
+}
+
+/// The file that an instance has now; `None` if the instance was deleted.
+///
+/// # Errors
+/// `InexistentFile` if it is still the one that could not be found.
+async fn replacement(eng: &Engine, ctx: &Ctx, entry: &Entry) -> Result<Option<Attachment>> {
+    match read::locate(eng, ctx, Level::Instance, entry.instance, ContentType::DICOM).await {
+        Ok(located) if located.attachment.id == entry.file.id => {
+            let text = format!("the file of instance {} is missing: blob {}", entry.instance, entry.file.id);
+            Err(Error::new(ErrorKind::InexistentFile, text))
+        }
+        Ok(located) => Ok(Some(located.attachment)),
+        Err(error) if error.kind() == ErrorKind::UnknownResource => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn unreadable(entry: &Entry, error: Error) -> Error {
+    Error::new(error.kind(), format!("the file of instance {} cannot be read: {}", entry.instance, error.message()))
+        .caused_by(error)
+}
+
+fn wrong_size(entry: &Entry, file: &Attachment, found: u64) -> Error {
+    let more = if found > file.size_bytes { "at least " } else { "" };
+    damaged(entry, file, &format!("it has {more}{found} bytes, not {}", file.size_bytes))
+}
+
+fn damaged(entry: &Entry, file: &Attachment, how: &str) -> Error {
+    Error::new(ErrorKind::Corrupted, format!("the file of instance {} (blob {}) is damaged: {how}", entry.instance, file.id))
+}
+
+/// Where the MD5 of what is read is computed, if there is one to compare with.
+fn digest(file: &Attachment) -> Option<Md5> {
+    (!file.stored_md5.is_empty()).then(Md5::new)
+}
+
+fn check_digest(entry: &Entry, file: &Attachment, md5: Option<Md5>) -> Result<()> {
+    let found = md5.map(|md5| md5.finalize().iter().map(|b| format!("{b:02x}")).collect::<String>());
+    if found.is_none_or(|found| found.eq_ignore_ascii_case(&file.stored_md5)) {
+        return Ok(());
+    }
+    Err(damaged(entry, file, "its MD5 is not what was stored"))
+}

@@ -1,0 +1,5 @@
+//! Use cases on an embedded index and a storage area in memory.
+
+mod archive;
+mod archive_plan;
+mod support;
