@@ -1,6 +1,7 @@
 //! Settings that clients change while the servers run (Orthanc: `/tools/default-encoding`, `/tools/accepted-transfer-syntaxes`,
 //! `/tools/unknown-sop-class-accepted`, `/tools/log-level`). They lie in the index, for all processes; each obeys a copy, whose
-//! version it knows, and reads them again when it hears of a later one ([`reload`]).
+//! version it knows and tells with its beat, and reads them again when it hears of a later one ([`reload`]). Who changes one waits until
+//! every living process obeys it, so that the very next request on any of them does.
 
 use crate::logs::{Category, Verbosity};
 use crate::{Ctx, Engine, EngineConfig, LogLevels};
@@ -9,11 +10,17 @@ use dataset::CharacterSet;
 use model::ports::index::SettingsSnapshot;
 use model::{Error, ErrorKind, Result};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 const ENCODING: &str = "DefaultEncoding";
 const SYNTAXES: &str = "AcceptedTransferSyntaxes";
 const UNKNOWN_SOP_CLASS: &str = "UnknownSopClassAccepted";
 const LOG_LEVELS: &str = "LogLevels";
+
+/// Between two looks at what the others obey.
+const LOOK: Duration = Duration::from_millis(20);
+/// Longest wait for the others: longer than their leases, so that it ends by itself as a rule.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What clients set; `None`: as configured.
 #[derive(Clone, Debug, Default)]
@@ -108,8 +115,29 @@ pub async fn reload(eng: &Engine) -> Result<()> {
 }
 
 async fn set(eng: &Engine, key: &str, value: &str) -> Result<()> {
-    eng.index.set_setting(key, value).await?;
-    reload(eng).await
+    let version = eng.index.set_setting(key, value).await?;
+    reload(eng).await?;
+    everywhere(eng, version).await
+}
+
+/// Waits until all processes obey `version`. One that does not say so until its lease is over counts as dead: it must join again, and
+/// then reads the settings.
+async fn everywhere(eng: &Engine, version: i64) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        let nodes = eng.index.nodes().await?;
+        let late: Vec<_> = nodes.into_iter().filter(|n| !n.lease.is_zero() && n.settings < version).collect();
+        if late.is_empty() {
+            return Ok(());
+        }
+        if begin.elapsed() > PATIENCE {
+            for node in late {
+                tracing::warn!(node = ?node.node.id, "a process does not obey a changed setting yet");
+            }
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Sets the default encoding by Orthanc's name.

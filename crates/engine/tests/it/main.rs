@@ -2,4 +2,6 @@
 
 mod archive;
 mod archive_plan;
+mod remotes;
+mod settings;
 mod support;

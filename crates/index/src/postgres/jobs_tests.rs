@@ -4,6 +4,7 @@ use super::tests::{config, server};
 use super::*;
 use model::job::*;
 use model::ports::Jobs;
+use model::ports::index::SharedSettings;
 use serde_json::json;
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -72,7 +73,7 @@ async fn processes_hear_each_other() {
     hear(&here, Hint::Ended(id)).await;
     // One's own hints do not come a second time: nothing else is heard until the next write of the other.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    there.bus.tell([Hint::Settings]);
+    there.set_setting("k", "v").await.unwrap();
     assert_eq!(here.hint().await, Hint::Settings);
     here.close().await;
     there.close().await;

@@ -243,7 +243,7 @@ impl Jobs for RememberingIndex {
     }
 
     async fn nodes(&self) -> Result<Vec<Node>> {
-        unused()
+        Ok(vec![])
     }
 
     async fn submit_job(&self, _: NewJob) -> Result<Option<ClaimedJob>> {
