@@ -1,7 +1,11 @@
 """Attachments of clients."""
 import hashlib
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from client import Client
 from dicom import dicom_bytes, instance
 
 
@@ -43,3 +47,127 @@ def test_a_bad_condition_names_the_version_of_metadata(server):
     server.request('PUT', path, data=b'v')
     answer = server.get(path, headers={'If-None-Match': 'tata'})
     assert (answer.status_code, answer.headers['ETag']) == (400, etag(0, b'v'))
+
+
+def numbers(server, path):
+    """What is told about an attachment and about the disk."""
+    told = {name: server.get(path + '/' + name).text for name in ['size', 'compressed-size', 'md5', 'compressed-md5', 'is-compressed']}
+    total = server.json('/statistics')
+    return told, int(total['TotalDiskSize']), int(total['TotalUncompressedSize'])
+
+
+def test_compress_and_uncompress(server):
+    node, = server.nodes
+    body = dicom_bytes(instance(ImageComments='x' * 5000))
+    stored = server.upload(body)
+    path = stored['Path'] + '/attachments/dicom'
+    tags = server.json(stored['Path'] + '/tags')
+    before = numbers(server, path)
+    assert server.post(path + '/uncompress', None).json() == {}, 'nothing to do'
+    assert numbers(server, path) == before
+    assert server.post(path + '/compress', None).json() == {}
+    told, disk, total = numbers(server, path)
+    packed = server.get(path + '/compressed-data').content
+    assert (told['is-compressed'], told['size'], told['md5']) == ('1', str(len(body)), hashlib.md5(body).hexdigest())
+    assert (told['compressed-size'], told['compressed-md5']) == (str(len(packed)), hashlib.md5(packed).hexdigest())
+    assert (disk, total) == (len(packed), len(body)) and len(packed) < len(body)
+    assert packed[:8] == len(body).to_bytes(8, 'little') and zlib.decompress(packed[8:]) == body
+    assert [p.read_bytes() for p in node.blobs()] == [packed], 'the old file is gone'
+    # Clients see the same as before.
+    assert server.get(path + '/data').content == server.get(stored['Path'] + '/file').content == body
+    for first, last in [(0, 0), (100, 200), (5000, len(body) - 1)]:
+        part = server.get(path + '/data', headers={'Range': 'bytes=%d-%d' % (first, last)})
+        assert (part.status_code, part.content) == (206, body[first:last + 1])
+        assert part.headers['Content-Type'] == 'application/octet-stream'
+    assert server.get(path + '/compressed-data', headers={'Range': 'bytes=8-9'}).content == packed[8:10]
+    assert server.json(stored['Path'] + '/tags') == tags
+    assert server.post(path + '/verify-md5', None).status_code == 200
+    assert server.post(path + '/uncompress', None).status_code == 200
+    assert numbers(server, path) == before
+    assert [p.read_bytes() for p in node.blobs()] == [body]
+    assert server.post(stored['Path'] + '/attachments/1024/compress', None).status_code == 404
+
+
+def test_a_damaged_compressed_file_is_noticed(server):
+    node, = server.nodes
+    body = dicom_bytes(instance(size=256))
+    path = server.upload(body)['Path'] + '/attachments/dicom'
+    server.post(path + '/compress', None)
+    blob, = node.blobs()
+    packed = bytearray(blob.read_bytes())
+    packed[len(packed) // 2] ^= 0xFF
+    blob.write_bytes(packed)
+    answer = server.post(path + '/verify-md5', None)
+    assert answer.status_code == 500 and 'differs' in answer.json()['Details']
+    assert server.post(path + '/uncompress', None).status_code == 500
+    assert server.get(path + '/is-compressed').text == '1'
+    assert [p.name for p in node.blobs()] == [blob.name], 'nothing is left of the attempt'
+
+
+@pytest.mark.config(StorageCompression=True)
+@pytest.mark.parametrize('size', [16, 1024])
+def test_storage_compression(server, size):
+    """Small files and those that go to the disk while they arrive."""
+    node, = server.nodes
+    assert server.json('/system')['StorageCompression'] is True
+    ds = instance(size=size)
+    ds.PixelData = bytes(2 * size * size)
+    body = dicom_bytes(ds)
+    stored = server.upload(body)
+    path = stored['Path'] + '/attachments/'
+    assert server.get(path + 'dicom/is-compressed').text == '1'
+    assert server.get(stored['Path'] + '/file').content == body
+    blob, = node.blobs()
+    assert zlib.decompress(blob.read_bytes()[8:]) == body
+    server.request('PUT', path + '1024', data=b'x' * 100_000)
+    assert int(server.get(path + '1024/compressed-size').text) < 1000
+    assert server.get(path + '1024/data').content == b'x' * 100_000
+    assert server.upload(body)['Status'] == 'AlreadyStored'
+    assert len(node.blobs()) == 2
+
+
+def test_reconstruct_files_follows_the_configuration(node):
+    one = node().start()
+    server = Client(one.url, one.dicom_port)
+    body = dicom_bytes(instance(ImageComments='x' * 5000))
+    stored = server.upload(body)
+    one.stop()
+    one.config['StorageCompression'] = True
+    one.start()
+
+    def reconstruct(path, files):
+        assert server.post(path, None, json={'ReconstructFiles': files}).status_code == 200
+        assert server.get(stored['Path'] + '/file').content == body
+        return server.get(stored['Path'] + '/attachments/dicom/is-compressed').text
+
+    study = '/studies/%s/reconstruct' % stored['ParentStudy']
+    assert reconstruct(study, False) == '0'
+    assert reconstruct(study, True) == '1'
+    one.stop()
+    one.config['StorageCompression'] = False
+    one.start()
+    assert reconstruct('/tools/reconstruct', True) == '0'
+    assert len(one.blobs()) == 1
+
+
+def test_readers_notice_nothing_of_compression(server):
+    """Whoever reads while the file is compressed and uncompressed gets all of it, every time."""
+    body = dicom_bytes(instance(size=64))
+    stored = server.upload(body)
+    path = stored['Path'] + '/attachments/dicom'
+    stop = threading.Event()
+
+    def change():
+        while not stop.is_set():
+            assert server.post(path + '/compress', None).status_code == 200
+            assert server.post(path + '/uncompress', None).status_code == 200
+
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(change)
+        for _ in range(100):
+            for reading in [path + '/data', stored['Path'] + '/file']:
+                answer = server.get(reading)
+                assert (answer.status_code, answer.content == body) == (200, True)
+        stop.set()
+        changing.result()
+    assert len(server.nodes[0].blobs()) == 1

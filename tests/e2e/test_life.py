@@ -91,8 +91,8 @@ def test_ports_in_use_are_named(node):
 
 
 def test_what_comes_later_is_a_warning_that_names_it(node):
-    one = node({'StorageCompression': True, 'Worklists': {'Enable': True}, 'NoSuchOption': 1}).start()
-    assert 'StorageCompression, Worklists' in one.log and 'unknown option NoSuchOption' in one.log
+    one = node({'IngestTranscoding': '1.2.840.10008.1.2', 'Worklists': {'Enable': True}, 'NoSuchOption': 1}).start()
+    assert 'IngestTranscoding, Worklists' in one.log and 'unknown option NoSuchOption' in one.log
 
 
 def test_an_index_of_orthanc_is_not_touched(node):

@@ -1,4 +1,6 @@
 """Forms that browsers send."""
+import gzip
+
 import pytest
 from dicom import dicom_bytes, instance
 
@@ -76,3 +78,14 @@ def test_pieces_that_do_not_fit(server):
 @pytest.mark.config(MaximumRequestBodySizeMB=1)
 def test_a_file_in_pieces_is_no_larger_than_a_body(server):
     assert piece(server, 'a.dcm', b'x', 2 << 20).status_code == 413
+
+
+def test_a_compressed_body(server):
+    body = dicom_bytes(instance(size=512))
+    packed = gzip.compress(body)
+    for headers, status in [({}, 400), ({'Content-Encoding': 'nope'}, 400), ({'Content-Encoding': 'gzip'}, 200)]:
+        assert server.post('/instances', packed, headers=headers).status_code == status
+    stored, = server.json('/instances')
+    assert server.get('/instances/%s/file' % stored).content == body
+    for broken in [packed[:-100], b'no gzip', b'']:
+        assert server.post('/instances', broken, headers={'Content-Encoding': 'gzip'}).status_code == 400

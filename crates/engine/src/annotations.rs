@@ -1,12 +1,10 @@
 //! What clients attach to resources: metadata, attachments, labels, protection.
 
-use crate::{Ctx, Engine, blobs, sweeps};
+use crate::{Ctx, Engine, blobs, sweeps, zlib};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt};
-use md5::{Digest, Md5};
 use model::ports::index::Expect;
-use model::{Attachment, Compression, ContentType, Error, ErrorKind, Level, MetadataKind, OrthancId, Result};
+use model::{ContentType, Error, ErrorKind, Level, MetadataKind, OrthancId, Result};
 use std::collections::BTreeSet;
 
 /// What a client must know to change something: without `CheckRevisions`, nothing.
@@ -62,20 +60,8 @@ pub async fn set_attachment(
     if_match: Option<i64>,
 ) -> Result<i64> {
     only_user(content_type.is_user(), "attachments")?;
-    let mut md5 = Md5::new();
-    let (blob, size) = blobs::write(eng, body.inspect_ok(|piece| md5.update(piece)).boxed()).await?;
-    let md5: String =
-        if eng.config.store_md5 { md5.finalize().iter().map(|b| format!("{b:02x}")).collect() } else { String::new() };
-    let attachment = Attachment {
-        id: blob,
-        content_type,
-        compression: Compression::None,
-        size_bytes: size,
-        stored_size_bytes: size,
-        stored_md5: md5.clone(),
-        md5,
-        revision: 0,
-    };
+    let attachment = zlib::at_rest(eng, blobs::write_hashed(eng, body).await?, content_type).await?;
+    let blob = attachment.id;
     let set = eng.index.set_attachment(level, id, attachment, expect(eng, if_match)).await;
     match &set {
         Err(e) if matches!(e.kind(), ErrorKind::UnknownResource | ErrorKind::Revision) => sweeps::discard(eng, blob).await,

@@ -2,8 +2,9 @@
 
 use crate::{Engine, sweeps};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use md5::{Digest, Md5};
 use model::ports::Index;
 use model::{AttachmentId, Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,4 +74,28 @@ pub(crate) async fn write(eng: &Engine, mut bytes: BoxStream<'_, Result<Bytes>>)
     }
     writer.finish().await?;
     Ok((blob, size))
+}
+
+/// A durable blob that no row refers to yet.
+#[derive(Clone, Debug)]
+pub(crate) struct NewBlob {
+    pub(crate) id: AttachmentId,
+    pub(crate) size_bytes: u64,
+    /// In hexadecimal, empty if `StoreMD5ForAttachments` is false.
+    pub(crate) md5: String,
+}
+
+/// The same as [`write`], with the MD5 of what was written.
+pub(crate) async fn write_hashed(eng: &Engine, bytes: BoxStream<'_, Result<Bytes>>) -> Result<NewBlob> {
+    if !eng.config.store_md5 {
+        return write(eng, bytes).await.map(|(id, size_bytes)| NewBlob { id, size_bytes, md5: String::new() });
+    }
+    let mut md5 = Md5::new();
+    let (id, size_bytes) = write(eng, bytes.inspect_ok(|piece| md5.update(piece)).boxed()).await?;
+    Ok(NewBlob { id, size_bytes, md5: hex(&md5.finalize()) })
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -25,6 +25,8 @@ pub struct EngineConfig {
     pub overwrite: Overwrite,
     /// `StoreMD5ForAttachments`
     pub store_md5: bool,
+    /// `StorageCompression`: new attachments are compressed by zlib.
+    pub storage_compression: bool,
     /// `CaseSensitivePN`
     pub case_sensitive_pn: bool,
     /// `LimitFindResults` and `LimitFindInstances`, 0 for none.
@@ -63,6 +65,7 @@ impl Default for EngineConfig {
         Self {
             overwrite: Overwrite::Never,
             store_md5: true,
+            storage_compression: false,
             case_sensitive_pn: false,
             limit_find_results: 0,
             limit_find_instances: 0,

@@ -1,6 +1,6 @@
 //! The DICOM files of resources, for what hands many of them on: archives and sends.
 
-use crate::{Ctx, Engine, read};
+use crate::{Ctx, Engine};
 use model::{Attachment, ContentType, Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result};
 use std::collections::{HashMap, HashSet};
 
@@ -52,9 +52,7 @@ pub(crate) async fn in_order(eng: &Engine, ctx: &Ctx, ids: &[OrthancId], fields:
 /// `InexistentItem` if it has none.
 pub(crate) fn dicom(instance: Resource) -> Result<Attachment> {
     let file = instance.attachments.into_iter().find(|a| a.content_type == ContentType::DICOM);
-    let file = file.ok_or_else(|| Error::new(ErrorKind::InexistentItem, format!("instance {} has no file", instance.id)))?;
-    read::uncompressed(&file)?;
-    Ok(file)
+    file.ok_or_else(|| Error::new(ErrorKind::InexistentItem, format!("instance {} has no file", instance.id)))
 }
 
 fn unknown(id: OrthancId) -> Error {

@@ -14,6 +14,7 @@ mod describe;
 pub mod engine;
 pub mod files;
 pub mod find;
+pub mod flow;
 pub mod logs;
 pub mod modality;
 pub mod read;
@@ -25,6 +26,7 @@ pub mod settings;
 pub mod statistics;
 pub mod store;
 pub mod sweeps;
+pub mod zlib;
 
 pub use engine::{Ctx, Engine, EngineConfig, Parts};
 pub use find::{Found, Query};

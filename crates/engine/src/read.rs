@@ -1,10 +1,12 @@
 //! Reading what is stored: files, headers, data sets. Pixel data is never read unless it is asked for.
 
-use crate::{Ctx, Engine};
+use crate::blobs::hex;
+use crate::flow::Pieces;
+use crate::{Ctx, Engine, zlib};
 use bytes::Bytes;
 use dataset::{Completeness, DataSet, Header, Object, TransferSyntax, read_header, read_object, read_tail};
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use md5::{Digest, Md5};
 use model::{Attachment, Compression, ContentType, Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result};
 use std::ops::Range;
 
@@ -50,28 +52,33 @@ pub async fn first_instance(eng: &Engine, level: Level, id: OrthancId) -> Result
 /// # Errors
 /// `InexistentFile` if the storage area lost it.
 pub async fn bytes(eng: &Engine, attachment: &Attachment, range: Option<Range<u64>>) -> Result<Bytes> {
-    uncompressed(attachment)?;
-    eng.storage.read(attachment.id, range).await
+    match attachment.compression {
+        Compression::None => eng.storage.read(attachment.id, range).await,
+        Compression::Zlib => zlib::collect(zlib::plain(eng, attachment, range.unwrap_or(0..attachment.size_bytes)).await?).await,
+    }
 }
 
 /// The same as a stream.
 ///
 /// # Errors
 /// `InexistentFile` if the storage area lost it; later errors come in the stream.
-pub async fn stream(eng: &Engine, attachment: &Attachment, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes>>> {
-    uncompressed(attachment)?;
+pub async fn stream(eng: &Engine, attachment: &Attachment, range: Range<u64>) -> Result<Pieces> {
+    match attachment.compression {
+        Compression::None => stored(eng, attachment, range).await,
+        Compression::Zlib => zlib::plain(eng, attachment, range).await,
+    }
+}
+
+/// The bytes as they lie in the storage area (Orthanc: `compressed-data`).
+///
+/// # Errors
+/// As [`stream`].
+pub async fn stored(eng: &Engine, attachment: &Attachment, range: Range<u64>) -> Result<Pieces> {
     if range.end.saturating_sub(range.start) <= IN_ONE_PIECE_BYTES {
         let bytes = eng.storage.read(attachment.id, Some(range)).await?;
         return Ok(futures_util::stream::once(async { Ok(bytes) }).boxed());
     }
     eng.storage.stream(attachment.id, range).await
-}
-
-pub(crate) fn uncompressed(attachment: &Attachment) -> Result<()> {
-    match attachment.compression {
-        Compression::None => Ok(()),
-        Compression::Zlib => Err(Error::new(ErrorKind::NotImplemented, "zlib-compressed attachments cannot be read yet")),
-    }
 }
 
 /// How much of a data set to read.
@@ -163,22 +170,28 @@ fn corrupted(error: dataset::ReadError) -> Error {
     Error::new(ErrorKind::Corrupted, error.to_string())
 }
 
-/// Reads a whole attachment again and compares it with its recorded size and MD5 (Orthanc: `verify-md5`).
+/// Reads a whole attachment again and compares it with its recorded sizes and MD5 (Orthanc: `verify-md5`).
 ///
 /// # Errors
 /// `Corrupted` if it differs, `InexistentFile`.
 pub async fn verify(eng: &Engine, attachment: &Attachment) -> Result<()> {
-    use md5::{Digest, Md5};
-    let mut md5 = Md5::new();
-    let mut size = 0;
-    let mut pieces = eng.storage.stream(attachment.id, 0..u64::MAX).await?;
-    while let Some(piece) = pieces.next().await {
+    let bytes = eng.storage.stream(attachment.id, 0..u64::MAX).await?;
+    compare(attachment, bytes, attachment.stored_size_bytes, &attachment.stored_md5).await?;
+    if attachment.compression == Compression::Zlib {
+        let bytes = zlib::plain(eng, attachment, 0..attachment.size_bytes).await?;
+        compare(attachment, bytes, attachment.size_bytes, &attachment.md5).await?;
+    }
+    Ok(())
+}
+
+async fn compare(attachment: &Attachment, mut bytes: Pieces, size_bytes: u64, md5: &str) -> Result<()> {
+    let (mut found, mut size) = (Md5::new(), 0);
+    while let Some(piece) = bytes.next().await {
         let piece = piece?;
         size += piece.len() as u64;
-        md5.update(&piece);
+        found.update(&piece);
     }
-    let found: String = md5.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    if size != attachment.stored_size_bytes || (!attachment.stored_md5.is_empty() && found != attachment.stored_md5) {
+    if size != size_bytes || (!md5.is_empty() && hex(&found.finalize()) != md5) {
         return Err(Error::new(ErrorKind::Corrupted, format!("attachment {} differs from what was stored", attachment.id)));
     }
     Ok(())

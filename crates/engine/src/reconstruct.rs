@@ -2,9 +2,9 @@
 //! `ExtraMainDicomTags`, `Dictionary` or `DefaultEncoding`, or of the program.
 
 use crate::describe::{Description, describe};
-use crate::{Ctx, Engine, read};
+use crate::{Ctx, Engine, read, zlib};
 use futures_util::{StreamExt, stream};
-use model::{ContentType, ErrorKind, FindRequest, Level, OrthancId, Reread, Result};
+use model::{Compression, ContentType, ErrorKind, FindRequest, Level, OrthancId, Reread, Result};
 
 /// Headers read at once.
 const PARALLEL_READS: usize = 4;
@@ -20,12 +20,20 @@ pub enum Reach {
     OwnLevel,
 }
 
+/// Whether files are written again as the configuration wants them now (Orthanc: `ReconstructFiles`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    Keep,
+    /// With or without `StorageCompression`.
+    Rewrite,
+}
+
 /// Reads the files of a resource again, in the order in which they came; for a parent, the last one counts.
 ///
 /// # Errors
 /// `UnknownResource`, `InexistentFile`, `Corrupted` for a file that is no longer what was stored. What was done before the
 /// error stays.
-pub async fn reconstruct(eng: &Engine, ctx: &Ctx, level: Level, id: OrthancId, reach: Reach) -> Result<()> {
+pub async fn reconstruct(eng: &Engine, ctx: &Ctx, (level, id): (Level, OrthancId), reach: Reach, files: Files) -> Result<()> {
     let instances = ids(eng, Level::Instance, Some((level, id))).await?;
     if instances.is_empty() {
         return Err(ErrorKind::UnknownResource.into());
@@ -34,7 +42,7 @@ pub async fn reconstruct(eng: &Engine, ctx: &Ctx, level: Level, id: OrthancId, r
         Reach::AllLevels => Level::ALL.to_vec(),
         Reach::OwnLevel => vec![level],
     };
-    let mut descriptions = stream::iter(instances.into_iter().map(|id| again(eng, ctx, id))).buffered(PARALLEL_READS);
+    let mut descriptions = stream::iter(instances.into_iter().map(|id| again(eng, ctx, id, files))).buffered(PARALLEL_READS);
     while let Some(description) = descriptions.next().await {
         let written = match description {
             Ok(description) => eng.index.reread_instance(reread(description, &levels)).await,
@@ -53,9 +61,9 @@ pub async fn reconstruct(eng: &Engine, ctx: &Ctx, level: Level, id: OrthancId, r
 ///
 /// # Errors
 /// As [`reconstruct`].
-pub async fn everything(eng: &Engine, ctx: &Ctx) -> Result<()> {
+pub async fn everything(eng: &Engine, ctx: &Ctx, files: Files) -> Result<()> {
     for study in ids(eng, Level::Study, None).await? {
-        match reconstruct(eng, ctx, Level::Study, study, Reach::AllLevels).await {
+        match reconstruct(eng, ctx, (Level::Study, study), Reach::AllLevels, files).await {
             Err(error) if error.kind() == ErrorKind::UnknownResource => {}
             other => other?,
         }
@@ -79,7 +87,11 @@ async fn ids(eng: &Engine, level: Level, below: Option<(Level, OrthancId)>) -> R
 }
 
 /// What the file of an instance says now.
-async fn again(eng: &Engine, ctx: &Ctx, id: OrthancId) -> Result<Description> {
+async fn again(eng: &Engine, ctx: &Ctx, id: OrthancId, files: Files) -> Result<Description> {
+    if files == Files::Rewrite {
+        let compression = if eng.config.storage_compression { Compression::Zlib } else { Compression::None };
+        zlib::store_as(eng, ctx, (Level::Instance, id), ContentType::DICOM, compression).await?;
+    }
     let located = read::locate(eng, ctx, Level::Instance, id, ContentType::DICOM).await?;
     describe(eng, &read::header(eng, &located).await?)
 }

@@ -3,9 +3,10 @@
 //! Bytes arrive in pieces. Small objects stay in memory until they are complete; larger ones go to the storage area while
 //! they arrive, and only the header is kept. The blob is durable before the row, the row before the answer.
 
+use crate::blobs::{NewBlob, hex};
 use crate::describe::{Description, describe};
 use crate::engine::Metrics;
-use crate::{Ctx, Engine, sweeps};
+use crate::{Ctx, Engine, sweeps, zlib};
 use bytes::{Bytes, BytesMut};
 use dataset::{Completeness, DataSet, Header, PixelScanner, ReadError, read_header};
 use md5::{Digest, Md5};
@@ -13,8 +14,8 @@ use model::instance::InstanceIds;
 use model::ports::BlobWriter;
 use model::ports::hooks::Verdict;
 use model::{
-    Attachment, AttachmentId, Compression, ContentType, Error, ErrorKind, MetadataKind, NewInstance, RequestOrigin, Result,
-    StoreStatus, tags, time,
+    Attachment, AttachmentId, ContentType, Error, ErrorKind, MetadataKind, NewInstance, RequestOrigin, Result, StoreStatus, tags,
+    time,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -188,11 +189,12 @@ impl Ingest {
             return verdict.map(|_| StoreOutcome { status: StoreStatus::FilteredOut, ids: description.ids });
         }
         let blob = self.make_durable(whole).await?;
+        let id = blob.id;
         let new = self.new_instance(description, &header, blob);
         // On error the commit may still have happened: never delete the blob here, the orphan sweep decides.
         let stored = self.eng.index.store_instance(new).await?;
         if !stored.keeps_blob {
-            sweeps::discard(&self.eng, blob).await;
+            sweeps::discard(&self.eng, id).await;
         }
         Ok(StoreOutcome { status: stored.status, ids: stored.ids })
     }
@@ -223,20 +225,21 @@ impl Ingest {
         Ok(header)
     }
 
-    async fn make_durable(&mut self, whole: Option<Bytes>) -> Result<AttachmentId> {
-        match (self.blob.take(), whole) {
-            (Some((id, writer)), _) => writer.finish().await.map(|()| id),
-            (None, whole) => {
-                let id = self.eng.blobs.take().await?;
-                self.eng.storage.put(id, whole.unwrap_or_default()).await?;
-                Ok(id)
+    /// The file at rest. Nothing refers to its blob yet.
+    async fn make_durable(&mut self, whole: Option<Bytes>) -> Result<Attachment> {
+        let eng = &self.eng;
+        let md5 = if eng.config.store_md5 { hex(&std::mem::take(&mut self.md5).finalize()) } else { String::new() };
+        match self.blob.take() {
+            Some((id, writer)) => {
+                writer.finish().await?;
+                zlib::at_rest(eng, NewBlob { id, size_bytes: self.size_bytes, md5 }, ContentType::DICOM).await
             }
+            None => zlib::put(eng, whole.unwrap_or_default(), md5, ContentType::DICOM).await,
         }
     }
 
-    fn new_instance(&mut self, description: Description, header: &Header, blob: AttachmentId) -> NewInstance {
+    fn new_instance(&mut self, description: Description, header: &Header, blob: Attachment) -> NewInstance {
         let layout = self.scanner.take().map(PixelScanner::finish);
-        let md5 = if self.eng.config.store_md5 { hex(&std::mem::take(&mut self.md5).finalize()) } else { String::new() };
         NewInstance {
             ids: description.ids,
             expected_instances: description.expected_instances,
@@ -246,16 +249,7 @@ impl Ingest {
             sop_class_uid: description.sop_class_uid,
             transfer_syntax_uid: header.transfer_syntax.uid().to_owned(),
             origin: self.ctx.origin.clone(),
-            blob: Attachment {
-                id: blob,
-                content_type: ContentType::DICOM,
-                compression: Compression::None,
-                size_bytes: self.size_bytes,
-                stored_size_bytes: self.size_bytes,
-                stored_md5: md5.clone(),
-                md5,
-                revision: 0,
-            },
+            blob,
             pixel_offset: header.pixel.as_ref().and_then(|p| p.offset),
             tail_offset: layout.and_then(|l| l.tail_offset),
             overwrite: self.eng.config.overwrite,
@@ -302,8 +296,4 @@ impl Ingest {
 
 fn bad_dicom(error: ReadError) -> Error {
     Error::new(ErrorKind::BadDicom, error.to_string())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! `/{level}/{id}/attachments` (Orthanc book, "Attachments"). `compress` and `uncompress` come later.
+//! `/{level}/{id}/attachments` (Orthanc book, "Attachments").
 
 use crate::metadata::{check_match, etag, not_needed, revision};
 use crate::state::Rest;
@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use engine::{annotations, find, read};
+use engine::{annotations, find, read, zlib};
 use http::{HeaderMap, HeaderValue, header};
 use model::{Attachment, Compression, ContentType, Error, ErrorKind, Fields, Level, Result};
 use serde_json::{Value, json};
@@ -25,7 +25,9 @@ pub fn routes() -> Router<Arc<Rest>> {
             .route(&all, get(get_all))
             .route(&one, get(get_operations).put(put_one).delete(delete_one))
             .route(&format!("{one}/data"), get(get_data))
-            .route(&format!("{one}/compressed-data"), get(get_data))
+            .route(&format!("{one}/compressed-data"), get(get_stored_data))
+            .route(&format!("{one}/compress"), post(compress))
+            .route(&format!("{one}/uncompress"), post(uncompress))
             .route(&format!("{one}/verify-md5"), post(verify_md5))
             .route(&format!("{one}/{{property}}"), get(get_property))
     })
@@ -158,7 +160,16 @@ async fn get_property(
     Ok(([(header::ETAG, tag)], [(header::CONTENT_TYPE, "text/plain")], text).into_response())
 }
 
-/// `GET …/{name}/data` and `compressed-data`: the bytes, also in part.
+/// Which bytes of an attachment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Those that were sent.
+    Plain,
+    /// Those in the storage area.
+    Stored,
+}
+
+/// `GET …/{name}/data`: the bytes, also in part.
 async fn get_data(
     State(rest): State<Arc<Rest>>,
     Caller(ctx): Caller,
@@ -167,20 +178,94 @@ async fn get_data(
     params: Params,
     headers: HeaderMap,
 ) -> HttpResult<Response> {
-    let attachment = located(&rest, &ctx, target, &name).await?;
+    send(&rest, &ctx, target, &name, (&params, &headers), Form::Plain).await
+}
+
+/// `GET …/{name}/compressed-data`: the bytes as they are stored, also in part.
+async fn get_stored_data(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    Path((_, name)): Names,
+    params: Params,
+    headers: HeaderMap,
+) -> HttpResult<Response> {
+    send(&rest, &ctx, target, &name, (&params, &headers), Form::Stored).await
+}
+
+async fn send(
+    rest: &Rest,
+    ctx: &engine::Ctx,
+    target: Target,
+    name: &str,
+    asked: (&Params, &HeaderMap),
+    form: Form,
+) -> HttpResult<Response> {
+    let found = located(rest, ctx, target, name).await?;
+    match send_found(rest, &found, asked, form).await {
+        // It may have been replaced, or compressed, between the two reads.
+        Err(error) if error.kind() == ErrorKind::InexistentFile => {
+            Ok(send_found(rest, &located(rest, ctx, target, name).await?, asked, form).await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+async fn send_found(
+    rest: &Rest,
+    attachment: &Attachment,
+    (params, headers): (&Params, &HeaderMap),
+    form: Form,
+) -> Result<Response> {
     let tag = etag(attachment.revision, &attachment.md5);
-    if let Some(answer) = not_needed(&headers, &tag) {
+    if let Some(answer) = not_needed(headers, &tag) {
         return Ok(answer);
     }
+    let packed = form == Form::Stored && attachment.compression != Compression::None;
+    let size_bytes = if packed { attachment.stored_size_bytes } else { attachment.size_bytes };
+    let range = range::requested(headers, size_bytes)?;
     let file = File {
-        size_bytes: attachment.size_bytes,
-        mime: mime(&rest, attachment.content_type),
+        size_bytes,
+        // Orthanc: a part of a file is no such file.
+        mime: match range {
+            None if !packed => mime(rest, attachment.content_type),
+            _ => "application/octet-stream".to_owned(),
+        },
         etag: tag.to_str().ok().map(str::to_owned),
         filename: params.get("filename").map(|n| n.replace(['"', '\\', '\r', '\n'], "_")),
-        range: range::requested(&headers, attachment.size_bytes)?,
+        range,
     };
-    let bytes = read::stream(&rest.engine, &attachment, file.wanted()).await?;
+    let bytes = match form {
+        Form::Plain => read::stream(&rest.engine, attachment, file.wanted()).await?,
+        Form::Stored => read::stored(&rest.engine, attachment, file.wanted()).await?,
+    };
     Ok(file.respond(bytes))
+}
+
+/// `POST …/{name}/compress`: stores it by zlib from now on.
+async fn compress(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    Path((_, name)): Names,
+) -> HttpResult<Json> {
+    store_as(&rest, &ctx, target, &name, Compression::Zlib).await
+}
+
+/// `POST …/{name}/uncompress`: stores it as it is from now on.
+async fn uncompress(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    target: Target,
+    Path((_, name)): Names,
+) -> HttpResult<Json> {
+    store_as(&rest, &ctx, target, &name, Compression::None).await
+}
+
+async fn store_as(rest: &Rest, ctx: &engine::Ctx, target: Target, name: &str, compression: Compression) -> HttpResult<Json> {
+    let content = located(rest, ctx, target, name).await?.content_type;
+    zlib::store_as(&rest.engine, ctx, (target.level, target.id), content, compression).await?;
+    Ok(Json(json!({})))
 }
 
 /// `POST …/{name}/verify-md5`: reads the file again and compares.

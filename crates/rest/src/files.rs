@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use dataset::json::dicom_json;
-use engine::read::{self, Extent};
+use engine::read::{self, Extent, Located};
 use http::{HeaderMap, StatusCode, header};
 use model::{ContentType, Error, ErrorKind, Level};
 use std::sync::Arc;
@@ -41,18 +41,29 @@ async fn get_file(
             return Ok(([(header::CONTENT_TYPE, "application/dicom+json")], body).into_response());
         }
     }
-    let located = read::locate(&rest.engine, &ctx, Level::Instance, target.id, ContentType::DICOM).await?;
-    let attachment = &located.attachment;
+    let found = read::locate(&rest.engine, &ctx, Level::Instance, target.id, ContentType::DICOM).await?;
+    match send(&rest, &found, &headers).await {
+        // It may have been overwritten, or compressed, between the two reads.
+        Err(error) if error.kind() == ErrorKind::InexistentFile => {
+            let found = read::locate(&rest.engine, &ctx, Level::Instance, target.id, ContentType::DICOM).await?;
+            Ok(send(&rest, &found, &headers).await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+async fn send(rest: &Rest, found: &Located, headers: &HeaderMap) -> Result<Response, Error> {
+    let attachment = &found.attachment;
     let etag = format!("\"{}\"", attachment.id);
-    if range::not_modified(&headers, &etag) {
+    if range::not_modified(headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
     let file = File {
         size_bytes: attachment.size_bytes,
         mime: "application/dicom".to_owned(),
         etag: Some(etag),
-        filename: Some(format!("{}.dcm", target.id)),
-        range: range::requested(&headers, attachment.size_bytes)?,
+        filename: Some(format!("{}.dcm", found.resource.id)),
+        range: range::requested(headers, attachment.size_bytes)?,
     };
     let bytes = read::stream(&rest.engine, attachment, file.wanted()).await?;
     Ok(file.respond(bytes))

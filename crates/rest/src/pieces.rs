@@ -4,8 +4,8 @@
 //! another one: there, a file must come in one request.
 
 use crate::state::Rest;
-use crate::upload::{cannot_spool, internal, one, pump_channel, spool};
-use engine::Ctx;
+use crate::upload::{bounded, cannot_spool, internal, one, spool};
+use engine::{Ctx, flow};
 use http::{HeaderMap, header};
 use model::{Error, ErrorKind, Result};
 use serde_json::Value;
@@ -123,7 +123,7 @@ pub(crate) async fn receive(rest: &Rest, ctx: &Ctx, announced: Announced, mut fo
     if waiting.received_bytes == waiting.size_bytes {
         let mut file = waiting.file;
         file.seek(SeekFrom::Start(0)).map_err(cannot_spool)?;
-        one(rest, ctx, pump_channel(file.take(waiting.size_bytes), "the file"), &mut stored).await?;
+        one(rest, ctx, flow::stream_of(move || file.take(waiting.size_bytes), bounded(0, "the file")), &mut stored).await?;
     } else if rest.engine.is_shared() {
         let message =
             "several processes share the database, and the next piece may reach another one: send the file in one request";

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
-use engine::reconstruct::{self, Reach};
+use engine::reconstruct::{self, Files, Reach};
 use model::{Error, ErrorKind, Level, Result};
 use serde_json::Value;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ pub fn routes() -> Router<Arc<Rest>> {
 /// What the body asks for.
 struct Wanted {
     reach: Reach,
+    files: Files,
 }
 
 impl Wanted {
@@ -39,21 +40,21 @@ impl Wanted {
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(_) => Err(Error::new(ErrorKind::BadDicom, format!("The field {name} must contain a Boolean"))),
         };
-        if flag("ReconstructFiles")? {
-            return Err(Error::new(ErrorKind::NotImplemented, "ReconstructFiles comes later"));
-        }
-        Ok(Self { reach: if flag("LimitToThisLevelMainDicomTags")? { Reach::OwnLevel } else { Reach::AllLevels } })
+        Ok(Self {
+            reach: if flag("LimitToThisLevelMainDicomTags")? { Reach::OwnLevel } else { Reach::AllLevels },
+            files: if flag("ReconstructFiles")? { Files::Rewrite } else { Files::Keep },
+        })
     }
 }
 
 /// `POST /{level}/{id}/reconstruct`.
 async fn post_one(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, body: Body) -> HttpResult<()> {
     let wanted = Wanted::read(body).await?;
-    Ok(reconstruct::reconstruct(&rest.engine, &ctx, target.level, target.id, wanted.reach).await?)
+    Ok(reconstruct::reconstruct(&rest.engine, &ctx, (target.level, target.id), wanted.reach, wanted.files).await?)
 }
 
 /// `POST /tools/reconstruct`: everything that is stored; it may take long.
 async fn post_everything(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: Body) -> HttpResult<()> {
-    Wanted::read(body).await?;
-    Ok(reconstruct::everything(&rest.engine, &ctx).await?)
+    let wanted = Wanted::read(body).await?;
+    Ok(reconstruct::everything(&rest.engine, &ctx, wanted.files).await?)
 }

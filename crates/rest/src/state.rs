@@ -18,7 +18,6 @@ pub struct SystemInfo {
     pub http_secure: bool,
     pub overwrite_instances: &'static str,
     /// Options that `/system` repeats as they are.
-    pub storage_compression: bool,
     pub maximum_storage_size_mb: u64,
     pub maximum_patient_count: u64,
     pub maximum_storage_mode: String,

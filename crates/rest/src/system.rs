@@ -76,7 +76,7 @@ async fn get_system(State(rest): State<Arc<Rest>>) -> Json {
         "PluginsEnabled": false,
         "ReadOnly": s.read_only,
         "StorageAreaPlugin": null,
-        "StorageCompression": s.storage_compression,
+        "StorageCompression": config.storage_compression,
         "StoreMD5ForAttachments": config.store_md5,
         "UserMetadata": user,
         "Version": ORTHANC_VERSION,

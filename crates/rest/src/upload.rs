@@ -7,23 +7,17 @@ use crate::pieces::{self, Announced};
 use crate::state::Rest;
 use axum::extract::Request;
 use bytes::Bytes;
+use engine::flow::{self, Pieces, Reader};
 use engine::{Ctx, StoreOutcome, store};
-use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use http::header;
 use model::{Error, ErrorKind, Level, Result};
 use serde_json::{Value, json};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use tokio::sync::mpsc;
 use web::body::MaxBody;
 use web::multipart::Multipart;
 
-type Pieces = BoxStream<'static, Result<Bytes>>;
-
-/// Pieces of an unpacked file that may wait between the unpacking thread and the store.
-const QUEUE: usize = 4;
-/// Bytes of such a piece.
-const PIECE_BYTES: usize = 64 << 10;
 /// Files in one ZIP.
 const MAX_ENTRIES: usize = 1_000_000;
 
@@ -122,7 +116,7 @@ async fn form(rest: &Rest, ctx: &Ctx, mut parts: Multipart) -> Result<Value> {
     let mut refused = None;
     while parts.next_part().await? {
         // A part borrows the form, but the store wants an owned stream: a short queue joins the two.
-        let (tx, rx) = mpsc::channel::<Result<Bytes>>(QUEUE);
+        let (tx, rx) = mpsc::channel::<Result<Bytes>>(flow::QUEUE);
         let parts = &mut parts;
         let feed = async move {
             while let Some(piece) = parts.chunk().await.transpose() {
@@ -132,7 +126,7 @@ async fn form(rest: &Rest, ctx: &Ctx, mut parts: Multipart) -> Result<Value> {
                 }
             }
         };
-        let ((), result) = tokio::join!(feed, one(rest, ctx, from_channel(rx), &mut stored));
+        let ((), result) = tokio::join!(feed, one(rest, ctx, flow::from_queue(rx), &mut stored));
         match result {
             Err(error) if error.kind() == ErrorKind::BadDicom => refused = Some(error),
             Err(error) => return Err(error),
@@ -145,91 +139,24 @@ async fn form(rest: &Rest, ctx: &Ctx, mut parts: Multipart) -> Result<Value> {
     }
 }
 
-fn from_channel(rx: mpsc::Receiver<Result<Bytes>>) -> Pieces {
-    futures_util::stream::unfold(rx, |mut rx| async { rx.recv().await.map(|piece| (piece, rx)) }).boxed()
-}
-
 /// Unpacks a gzip'd body on a blocking thread.
 fn gunzip(body: Pieces, limit: u64) -> Pieces {
-    let (raw_tx, raw_rx) = mpsc::channel(QUEUE);
-    let (tx, rx) = mpsc::channel(QUEUE);
-    tokio::spawn(async move {
-        let mut body = body;
-        while let Some(piece) = body.next().await {
-            if raw_tx.send(piece).await.is_err() {
-                return;
-            }
-        }
-    });
-    tokio::task::spawn_blocking(move || {
-        let input = ChannelReader { rx: raw_rx, piece: Bytes::new() };
-        pump(&mut flate2::read::MultiGzDecoder::new(input), limit, "the gzip'd body", &tx);
-    });
-    from_channel(rx)
+    let body = Reader::new(body);
+    flow::stream_of(move || flate2::read::MultiGzDecoder::new(body), bounded(limit, "the gzip'd body"))
 }
 
-/// The bytes of a file, read on a blocking thread.
-pub(crate) fn pump_channel(mut input: impl Read + Send + 'static, what: &'static str) -> Pieces {
-    let (tx, rx) = mpsc::channel(QUEUE);
-    tokio::task::spawn_blocking(move || pump(&mut input, 0, what, &tx));
-    from_channel(rx)
-}
-
-/// Reads pieces that an async task sends.
-struct ChannelReader {
-    rx: mpsc::Receiver<Result<Bytes>>,
-    piece: Bytes,
-}
-
-impl Read for ChannelReader {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.rx.blocking_recv() {
-                None => return Ok(0),
-                Some(Ok(piece)) => self.piece = piece,
-                Some(Err(error)) => return Err(std::io::Error::other(error)),
-            }
-        }
-        let n = out.len().min(self.piece.len());
-        out[..n].copy_from_slice(&self.piece.split_to(n));
-        Ok(n)
-    }
-}
-
-/// Sends all that `input` unpacks to, at most `limit` bytes (0 for no limit). Returns false if nobody listens any more.
-fn pump(input: &mut dyn Read, limit: u64, what: &str, tx: &mpsc::Sender<Result<Bytes>>) -> bool {
+/// Refuses what is damaged, and what is longer than `limit` bytes (0 for no limit).
+pub(crate) fn bounded(limit: u64, what: &'static str) -> impl FnMut(std::io::Result<Bytes>) -> Result<Bytes> {
     let mut sent = 0;
-    loop {
-        let mut piece = vec![0; PIECE_BYTES];
-        let result = match input.read(&mut piece) {
-            Ok(0) => return true,
-            Ok(n) => {
-                sent += n as u64;
-                piece.truncate(n);
-                if limit > 0 && sent > limit {
-                    let message = format!("{what} unpacks to more than {limit} bytes (MaximumFileSizeInArchiveMB)");
-                    Err(Error::new(ErrorKind::TooLarge, message))
-                } else {
-                    Ok(piece.into())
-                }
-            }
-            Err(error) => Err(broken(what, error)),
-        };
-        let failed = result.is_err();
-        if tx.blocking_send(result).is_err() {
-            return false;
+    move |piece| {
+        let damaged = |e| Error::new(ErrorKind::BadDicom, format!("{what} is damaged: {e}"));
+        let piece = piece.map_err(|e| flow::into_error(e, damaged))?;
+        sent += piece.len() as u64;
+        if limit > 0 && sent > limit {
+            let message = format!("{what} unpacks to more than {limit} bytes (MaximumFileSizeInArchiveMB)");
+            return Err(Error::new(ErrorKind::TooLarge, message));
         }
-        if failed {
-            return true;
-        }
-    }
-}
-
-/// An error of unpacking: the client's data, or what the client's stream reported.
-fn broken(what: &str, error: std::io::Error) -> Error {
-    match error.downcast::<Error>() {
-        Ok(inner) => inner,
-        Err(error) => Error::new(ErrorKind::BadDicom, format!("{what} is damaged: {error}")),
+        Ok(piece)
     }
 }
 
@@ -248,7 +175,7 @@ async fn zip(rest: &Rest, ctx: &Ctx, first: Bytes, mut body: Pieces, stored: &mu
     let (entries_tx, mut entries) = mpsc::channel::<mpsc::Receiver<Result<Bytes>>>(1);
     let unpack = tokio::task::spawn_blocking(move || unpack(spool, limit, &entries_tx));
     while let Some(entry) = entries.recv().await {
-        match dicom(rest, ctx, from_channel(entry)).await {
+        match dicom(rest, ctx, flow::from_queue(entry)).await {
             Ok(outcome) => stored.push(view(&outcome)),
             // Orthanc: files of a ZIP that are not DICOM are left out.
             Err(error) if error.kind() == ErrorKind::BadDicom => {}
@@ -278,11 +205,11 @@ fn unpack(mut spool: std::fs::File, limit: u64, entries: &mpsc::Sender<mpsc::Rec
         if entry.is_dir() {
             continue;
         }
-        let (tx, rx) = mpsc::channel(QUEUE);
+        let (tx, rx) = mpsc::channel(flow::QUEUE);
         if entries.blocking_send(rx).is_err() {
             return Ok(());
         }
-        pump(&mut entry, limit, "a file of the ZIP", &tx);
+        flow::pump(&mut entry, &tx, bounded(limit, "a file of the ZIP"));
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ pub(super) fn parts(eng: Arc<Engine>, ctx: Ctx, entries: Vec<Arc<Entry>>) -> imp
 async fn small(eng: Arc<Engine>, ctx: Ctx, entry: Arc<Entry>) -> Result<Part> {
     let mut file = entry.file.clone();
     // One byte more than there should be tells whether there are more.
-    let bytes = match eng.storage.read(file.id, Some(0..file.size_bytes + 1)).await {
+    let bytes = match read::bytes(&eng, &file, Some(0..file.size_bytes + 1)).await {
         Err(error) if error.kind() == ErrorKind::InexistentFile => {
             let Some(other) = replacement(&eng, &ctx, &entry).await? else { return Ok(Part::Gone(entry)) };
             file = other;
@@ -49,7 +49,7 @@ async fn small(eng: Arc<Engine>, ctx: Ctx, entry: Arc<Entry>) -> Result<Part> {
                 let text = format!("instance {} was replaced by a larger one; ask again", entry.instance);
                 return Err(Error::new(ErrorKind::Busy, text));
             }
-            eng.storage.read(file.id, Some(0..file.size_bytes + 1)).await
+            read::bytes(&eng, &file, Some(0..file.size_bytes + 1)).await
         }
         other => other,
     };
@@ -99,11 +99,11 @@ impl Open {
     /// Opens the file; `None` if its instance was deleted.
     async fn new(eng: &Engine, ctx: &Ctx, entry: &Arc<Entry>) -> Result<Option<Self>> {
         let mut file = entry.file.clone();
-        let blob = match eng.storage.stream(file.id, 0..file.size_bytes + 1).await {
+        let blob = match read::stream(eng, &file, 0..file.size_bytes + 1).await {
             Err(error) if error.kind() == ErrorKind::InexistentFile => {
                 let Some(other) = replacement(eng, ctx, entry).await? else { return Ok(None) };
                 file = other;
-                eng.storage.stream(file.id, 0..file.size_bytes + 1).await
+                read::stream(eng, &file, 0..file.size_bytes + 1).await
             }
             other => other,
         };
@@ -187,12 +187,12 @@ fn damaged(entry: &Entry, file: &Attachment, how: &str) -> Error {
 
 /// Where the MD5 of what is read is computed, if there is one to compare with.
 fn digest(file: &Attachment) -> Option<Md5> {
-    (!file.stored_md5.is_empty()).then(Md5::new)
+    (!file.md5.is_empty()).then(Md5::new)
 }
 
 fn check_digest(entry: &Entry, file: &Attachment, md5: Option<Md5>) -> Result<()> {
     let found = md5.map(|md5| md5.finalize().iter().map(|b| format!("{b:02x}")).collect::<String>());
-    if found.is_none_or(|found| found.eq_ignore_ascii_case(&file.stored_md5)) {
+    if found.is_none_or(|found| found.eq_ignore_ascii_case(&file.md5)) {
         return Ok(());
     }
     Err(damaged(entry, file, "its MD5 is not what was stored"))

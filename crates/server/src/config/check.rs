@@ -210,11 +210,11 @@ mod tests {
     #[test]
     fn what_comes_later_is_named_once_and_defaults_are_silent() {
         let found = findings(json!({
-            "StorageCompression": true, "IngestTranscoding": "1.2.840.10008.1.2", "MaximumStorageSize": 0, "HttpThreadsCount": 3,
+            "IngestTranscoding": "1.2.840.10008.1.2", "MaximumStorageSize": 0, "HttpThreadsCount": 3,
             "Worklists": {"Enable": true, "Directory": "x"}, "DelayedDeletion": {"Enable": false, "Path": "x"},
             "PostgreSQL": {"EnableIndex": true, "Host": "h"}, "OrthancPeers": {"p": ["http://x"]}, "LuaScripts": []
         }));
-        let expected = "StorageCompression, IngestTranscoding, Worklists, PostgreSQL, OrthancPeers";
+        let expected = "IngestTranscoding, Worklists, PostgreSQL, OrthancPeers";
         assert_eq!(found.errors, [""; 0]);
         assert_eq!(found.warnings.len(), 1, "{found:?}");
         assert!(found.warnings[0].ends_with(&format!(": {expected}")), "{found:?}");

@@ -68,6 +68,7 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
     EngineConfig {
         overwrite: overwrite(settings),
         store_md5: settings.flag("StoreMD5ForAttachments"),
+        storage_compression: settings.flag("StorageCompression"),
         case_sensitive_pn: settings.flag("CaseSensitivePN"),
         limit_find_results: settings.integer("LimitFindResults"),
         limit_find_instances: settings.integer("LimitFindInstances"),
@@ -264,7 +265,6 @@ fn system(settings: &Settings) -> rest::SystemInfo {
             Overwrite::Always => "Always",
             Overwrite::IfChanged => "IfChanged",
         },
-        storage_compression: settings.flag("StorageCompression"),
         maximum_storage_size_mb: settings.integer("MaximumStorageSize"),
         maximum_patient_count: settings.integer("MaximumPatientCount"),
         maximum_storage_mode: settings.text("MaximumStorageMode").to_owned(),
