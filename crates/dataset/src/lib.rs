@@ -22,6 +22,8 @@ pub use data::{DataSet, Element, Value};
 pub use dicom_core::{Tag, VR};
 pub use dictionary::{Dictionary, DictionaryError};
 pub use pixel::{PixelLayout, PixelScanner};
-pub use read::{Completeness, Header, Object, PixelElement, ReadError, ReadOptions, read_header, read_object, read_tail};
+pub use read::{
+    Completeness, Header, Object, PixelElement, ReadError, ReadOptions, dataset_offset, read_header, read_object, read_tail,
+};
 pub use syntax::TransferSyntax;
 pub use write::{IMPLEMENTATION_CLASS_UID, WriteError, write_dataset, write_meta, write_object};

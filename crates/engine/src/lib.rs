@@ -22,6 +22,7 @@ pub mod reconstruct;
 pub mod remotes;
 pub mod script;
 pub mod scu;
+pub mod send;
 pub mod settings;
 pub mod statistics;
 pub mod store;

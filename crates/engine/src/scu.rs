@@ -124,7 +124,7 @@ async fn find_nothing(association: &mut Association) -> dimse::Result<Status> {
     }
 }
 
-fn check(service: &str, remote: &Modality, status: dimse::Result<Status>) -> Result<()> {
+pub(crate) fn check(service: &str, remote: &Modality, status: dimse::Result<Status>) -> Result<()> {
     let aet = &remote.aet;
     match status {
         Ok(Status::SUCCESS) => Ok(()),

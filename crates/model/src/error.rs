@@ -56,6 +56,8 @@ pub enum ErrorKind {
     Timeout,
     /// A remote did not follow its protocol.
     NetworkProtocol,
+    /// A remote DICOM node takes no such object, or not in its transfer syntax.
+    NoPresentationContext,
     /// Too much is going on; try again.
     Busy,
     /// The database cannot be reached now; try again.
@@ -103,6 +105,7 @@ impl ErrorKind {
             TooLarge => "The body is too large",
             Timeout => "Timeout",
             NetworkProtocol => "Error in the network protocol",
+            NoPresentationContext => "DicomUserConnection: No acceptable presentation context for modality",
             Busy => "The server is busy",
             DatabaseUnavailable => "The database is currently not available (probably a transient situation)",
             Database => "Error with the database engine",
@@ -145,6 +148,7 @@ impl ErrorKind {
             Revision => 43,
             Forbidden => 45,
             Duplicate => 46,
+            NoPresentationContext => 2015,
             Script => 2031,
         }
     }

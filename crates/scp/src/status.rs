@@ -32,6 +32,7 @@ pub(crate) fn c_store(kind: ErrorKind) -> Status {
         | ErrorKind::NotAcceptable
         | ErrorKind::BadRange
         | ErrorKind::NetworkProtocol
+        | ErrorKind::NoPresentationContext
         | ErrorKind::Database
         | ErrorKind::Corrupted
         | ErrorKind::Script

@@ -41,9 +41,16 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         NotImplemented => StatusCode::NOT_IMPLEMENTED,
         Busy | DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         StorageFull => StatusCode::INSUFFICIENT_STORAGE,
-        Internal | Timeout | NetworkProtocol | Database | Corrupted | CannotWrite | Script | Canceled | ReadOnly => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        Internal
+        | Timeout
+        | NetworkProtocol
+        | NoPresentationContext
+        | Database
+        | Corrupted
+        | CannotWrite
+        | Script
+        | Canceled
+        | ReadOnly => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

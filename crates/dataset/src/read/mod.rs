@@ -125,6 +125,17 @@ pub fn read_header(head: Bytes, completeness: Completeness, options: &ReadOption
     header::read(head, completeness, options)
 }
 
+/// Where the data set begins in a file: behind preamble, `DICM` and file meta information, which may be missing.
+///
+/// # Errors
+/// As [`read_header`]; `Incomplete` if a prefix ends before.
+pub fn dataset_offset(head: &Bytes, completeness: Completeness, options: &ReadOptions) -> Result<u64, ReadError> {
+    if completeness == Completeness::Prefix && head.len() < meta::CLEAR_BYTES {
+        return Err(ReadError::Incomplete(head.len()));
+    }
+    Ok(meta::read(head, completeness, options)?.dataset_offset as u64)
+}
+
 /// Reads everything: pixel data and what follows it. Pixel data that ends early is kept as far as it goes.
 ///
 /// # Errors

@@ -2,6 +2,8 @@
 
 mod archive;
 mod archive_plan;
+mod node;
 mod remotes;
+mod send;
 mod settings;
 mod support;
