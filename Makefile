@@ -30,7 +30,7 @@ check: compiler
 # One profile (dev) for all of it, so that nothing is compiled twice.
 test: compiler test-tools
 	$(CARGO) fmt --all --check
-	$(CARGO) test --locked --workspace
+	tests/with-postgres $(CARGO) test --locked --workspace
 	$(CARGO) build --locked -p server
 	$(PYTHON) tests/oracle/compare.py
 	PLEIAD=$(abspath $(TARGET)/debug/pleiad) $(PYTHON) -m pytest -q tests/e2e

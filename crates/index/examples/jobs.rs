@@ -95,7 +95,7 @@ async fn main() {
         retry_interval: Duration::ZERO,
         stable_age: Duration::from_secs(60),
     };
-    let postgres = Arc::new(index::postgres::open(&config).await.expect("a schema"));
+    let postgres = index::postgres::open(&config).await.expect("a schema");
     for callers in [1, 8, 32] {
         run(postgres.clone(), "PostgreSQL", callers, time).await;
     }

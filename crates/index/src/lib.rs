@@ -7,6 +7,7 @@
 mod find_sql;
 mod hints;
 mod jobs;
+mod names;
 pub mod postgres;
 pub mod sqlite;
 mod text;

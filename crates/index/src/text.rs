@@ -1,6 +1,7 @@
 //! How values are put into rows: text without U+0000, and small JSON objects and arrays.
 
 use dataset::Tag;
+use model::matching::normalize;
 use model::{Error, ErrorKind, MetadataKind, MetadataValue, Result, TagMap};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -9,6 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Replaces U+0000, which PostgreSQL cannot hold, by a space: matching treats both alike.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', " ")) } else { Cow::Borrowed(text) }
+}
+
+/// What matching compares; none if that is empty.
+pub(crate) fn norm(own: &TagMap, tag: Tag) -> Option<String> {
+    own.get(tag).map(normalize).filter(|text| !text.is_empty())
 }
 
 /// Reads the definition of a remote server.

@@ -3,7 +3,7 @@
 use crate::config::orthanc::Config;
 use anyhow::{Context, bail};
 use engine::{Engine, Parts};
-use index::sqlite;
+use index::{postgres, sqlite};
 use model::ports::hooks::NoHooks;
 use model::ports::{Hooks, Index};
 use std::path::Path;
@@ -17,7 +17,9 @@ const INDEX_FILE: &str = "pleiad.sqlite";
 /// # Errors
 /// What cannot be opened, with the option that names it.
 pub async fn engine(config: &Config) -> anyhow::Result<Arc<Engine>> {
-    refuse_orthancs_index(&config.index)?;
+    if config.postgres.is_none() {
+        refuse_orthancs_index(&config.index)?;
+    }
     let storage = storage::open(config.storage.clone()).await.context("cannot open the storage area")?;
     let index = index(config).await.context("cannot open the index")?;
     let parts = Parts { index, storage, hooks: hooks(config)?, config: config.engine.clone() };
@@ -36,8 +38,11 @@ fn refuse_orthancs_index(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the SQLite index, and makes it if it does not exist.
+/// Opens the index, and makes it if it does not exist.
 async fn index(config: &Config) -> anyhow::Result<Arc<dyn Index>> {
+    if let Some(config) = &config.postgres {
+        return postgres::open(config).await.context("the options of PostgreSQL name a database that cannot be used");
+    }
     let (folder, stable_age) = (config.index.clone(), config.stable_age);
     let open = move || {
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {} (IndexDirectory)", folder.display()))?;

@@ -15,7 +15,7 @@ pub(crate) use dialect::Dialect;
 use columns::{Column, alias, table};
 use dataset::Tag;
 use model::query::{LabelsRule, MetadataConstraint, OrderAs, OrderBy, OrderKey, Rule, TagConstraint};
-use model::{FindRequest, Level, MainTags, MetadataKind, tags};
+use model::{Error, ErrorKind, FindRequest, Level, MainTags, MetadataKind, Result, tags};
 use rules::{Selectivity, Test, after_prefix, literal_prefix};
 
 /// A value that a statement is given.
@@ -67,6 +67,29 @@ pub(crate) struct Scope<'s> {
     pub(crate) among: Option<(Level, &'s [i64])>,
     /// Whether instances may be hidden by their series.
     pub(crate) hidden: bool,
+}
+
+/// Bytes of a case-sensitive pattern at most; others are cut to `NORM_CHARS` anyway.
+const PATTERN_BYTES: usize = 4096;
+
+/// # Errors
+/// `OutOfRange` for a pattern that nobody means.
+pub(crate) fn check(request: &FindRequest) -> Result<()> {
+    let tags = request.tags.iter().map(|c| (&c.rule, c.case_sensitive));
+    let metadata = request.metadata.iter().map(|c| (&c.rule, c.case_sensitive));
+    let too_long = |(rule, exact): (&Rule, bool)| exact && matches!(rule, Rule::Wildcard(p) if p.len() > PATTERN_BYTES);
+    if tags.chain(metadata).any(too_long) {
+        return Err(Error::new(ErrorKind::OutOfRange, format!("a wildcard may have {PATTERN_BYTES} bytes at most")));
+    }
+    if request.among.as_ref().is_some_and(|(level, _)| *level > request.level) {
+        return Err(Error::new(ErrorKind::Internal, "a search among resources below the level that is searched"));
+    }
+    Ok(())
+}
+
+/// Whether nothing but `related_to` restricts the search.
+pub(crate) fn is_bare(request: &FindRequest) -> bool {
+    request.among.is_none() && request.tags.is_empty() && request.metadata.is_empty() && request.labels.is_empty()
 }
 
 /// Builds the statement.
@@ -180,7 +203,7 @@ impl Builder<'_> {
         let id = format!("{}.id", alias(level));
         let id = if driver.by == DrivenBy::Among { id } else { self.dialect.without_index(&id) };
         let array = self.text(serde_json::Value::from(rows).to_string());
-        self.conditions.push(format!("{id} IN ({})", self.dialect.integers(&array)));
+        self.conditions.push(self.dialect.among_integers(&id, &array));
     }
 
     fn tag(&mut self, constraint: &TagConstraint, drives: bool) {
@@ -243,7 +266,7 @@ impl Builder<'_> {
     fn metadata_value(&self, kind: MetadataKind) -> String {
         let row = alias(self.request.level);
         if kind == MetadataKind::LAST_UPDATE && self.request.level < Level::Instance {
-            return format!("strftime('%Y%m%dT%H%M%S', {row}.last_update, 'unixepoch')");
+            return self.dialect.iso(&format!("{row}.last_update"));
         }
         self.dialect.json_text(&format!("{row}.metadata"), &kind.0.to_string())
     }
@@ -251,7 +274,7 @@ impl Builder<'_> {
     /// A test of a value that has no normalised column.
     fn free_test(&mut self, value: &str, rule: &Rule, case_sensitive: bool) -> String {
         if case_sensitive {
-            self.test(&format!("nullif(trim({value}, ' '), '')"), &Test::exact(rule))
+            self.test(&format!("nullif({}, '')", self.dialect.trimmed(value)), &Test::exact(rule))
         } else {
             self.test(&self.dialect.normalized(value), &Test::normalized(rule))
         }
@@ -266,7 +289,7 @@ impl Builder<'_> {
             }
             Test::In(list) => {
                 let array = self.text(serde_json::Value::from(list.as_slice()).to_string());
-                let among = format!("{expression} IN (SELECT value FROM {})", self.dialect.elements(&array));
+                let among = self.dialect.among(expression, &array);
                 if list.iter().any(String::is_empty) { format!("({among} OR {expression} IS NULL)") } else { among }
             }
             Test::Like(pattern) if pattern.chars().all(|c| c == '*') => "1 = 1".to_owned(),
@@ -282,7 +305,7 @@ impl Builder<'_> {
                     }
                 }
                 let pattern = self.text(self.dialect.pattern(pattern));
-                let plain = self.dialect.without_index(expression.trim_start_matches('+'));
+                let plain = self.dialect.beside_prefix(expression, !prefix.is_empty());
                 parts.push(self.dialect.wildcard(&plain, &pattern));
                 parts.join(" AND ")
             }
@@ -321,12 +344,14 @@ impl Builder<'_> {
         }
         if driver.by == DrivenBy::Label {
             let label = self.text(labels[0].as_str());
-            self.conditions.push(format!("dl.label = {label} AND dl.level = {}", level as u8));
+            let is = self.dialect.label_is("dl", &label);
+            self.conditions.push(format!("{is} AND dl.level = {}", level as u8));
         }
         if self.request.labels_rule == LabelsRule::All {
             for label in labels.into_iter().skip(usize::from(driver.by == DrivenBy::Label)) {
                 let label = self.text(label);
-                self.conditions.push(format!("EXISTS (SELECT 1 FROM label l WHERE l.label = {label} AND {of_row})"));
+                let is = self.dialect.label_is("l", &label);
+                self.conditions.push(format!("EXISTS (SELECT 1 FROM label l WHERE {is} AND {of_row})"));
             }
             return;
         }
@@ -336,11 +361,12 @@ impl Builder<'_> {
         let list = self.text(serde_json::Value::from(labels).to_string());
         let not = if self.request.labels_rule == LabelsRule::None { "NOT " } else { "" };
         let elements = self.dialect.elements(&list);
-        self.conditions
-            .push(format!("{not}EXISTS (SELECT 1 FROM {elements} w CROSS JOIN label l ON l.label = w.value WHERE {of_row})"));
+        let (join, is) = (self.dialect.join(), self.dialect.label_is("l", "w.value"));
+        self.conditions.push(format!("{not}EXISTS (SELECT 1 FROM {elements} w {join} label l ON {is} WHERE {of_row})"));
     }
 
     fn order(&mut self, driver: &Driver) -> String {
+        let walked = matches!(driver.by, DrivenBy::Order | DrivenBy::Nothing);
         let mut keys = vec![];
         for OrderBy { key, cast, descending } in &self.request.order {
             let column = match key {
@@ -359,18 +385,20 @@ impl Builder<'_> {
                 (None, OrderKey::Metadata(MetadataKind::LAST_UPDATE))
                     if *cast == OrderAs::Text && self.request.level < Level::Instance =>
                 {
-                    format!("{}.last_update", alias(self.request.level))
+                    keys.push(self.dialect.by_last_update(self.request.level, *descending));
+                    continue;
                 }
                 (None, OrderKey::Metadata(kind)) => self.dialect.number(&self.metadata_value(*kind), *cast),
             };
             // Absent values are NULL and come last in either direction, as in Orthanc.
             let direction = if *descending { "DESC" } else { "ASC" };
-            keys.push(format!("{expression} {direction} NULLS LAST"));
+            keys.push(format!("{} {direction} NULLS LAST", self.dialect.order_key(&expression, walked)));
         }
         // The same number, but the label's index is in its order.
-        let last =
-            if driver.by == DrivenBy::Label { "dl.resource".to_owned() } else { format!("{}.id", alias(self.request.level)) };
-        keys.push(last);
+        keys.push(match driver.by {
+            DrivenBy::Label => "dl.resource".to_owned(),
+            _ => self.dialect.order_key(&format!("{}.id", alias(self.request.level)), walked),
+        });
         keys.join(", ")
     }
 

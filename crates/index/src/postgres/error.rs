@@ -36,8 +36,9 @@ fn kind(code: &SqlState) -> ErrorKind {
 /// What our functions raise when the intent of a blob is gone.
 pub(super) const FENCE: &str = "PL001";
 
-fn is_connection(error: &tokio_postgres::Error) -> bool {
-    if error.is_closed() {
+/// Whether the connection is gone, or the server says that it is about to be.
+pub(super) fn is_connection(error: &tokio_postgres::Error) -> bool {
+    if error.is_closed() || matches!(error.code().map(SqlState::code), Some("57P01" | "57P02" | "57P03")) {
         return true;
     }
     let mut source = std::error::Error::source(error);
@@ -59,6 +60,11 @@ fn message(error: &tokio_postgres::Error) -> String {
             None => format!("PostgreSQL: {error}"),
         },
     }
+}
+
+/// Whether the same statement may succeed when it is repeated at once: nothing of it was committed.
+pub(super) fn is_conflict(error: &tokio_postgres::Error) -> bool {
+    matches!(error.code().map(SqlState::code), Some("40001" | "40P01"))
 }
 
 /// `?` on a connection of the pool.

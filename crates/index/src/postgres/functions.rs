@@ -12,23 +12,44 @@ pub(crate) fn norm_name() -> String {
     format!("norm_{}_{}", char::UNICODE_VERSION.0, char::UNICODE_VERSION.1)
 }
 
+macro_rules! functions {
+    ($($name:literal),*) => { &[$(($name, include_str!(concat!("functions/", $name, ".sql")))),*] };
+}
+
+const FUNCTIONS: &[(&str, &str)] = functions![
+    "merge_1",
+    "complete_1",
+    "change_1",
+    "path_1",
+    "purge_1",
+    "refresh_1",
+    "store_1",
+    "delete_1",
+    "sweep_1",
+    "stable_1",
+    "attach_1"
+];
+
 /// Creates what is missing. Call it under the lock of the migrations.
 pub(super) async fn create(client: &Client) -> Result<()> {
-    let functions = [(norm_name(), norm()), ("job_tick_1".into(), include_str!("functions/jobs_1.sql").into())];
-    for (name, statement) in functions {
-        let missing: bool = client
-            .query_one(
-                "SELECT NOT EXISTS (SELECT FROM pg_proc WHERE proname = $1 AND pronamespace = to_regnamespace(current_schema()))",
-                &[&name],
-            )
-            .await
-            .map_err(sql)?
-            .get(0);
-        if missing {
-            client.batch_execute(&statement).await.map_err(sql)?;
-        }
+    let rows = client
+        .query("SELECT proname::text FROM pg_proc WHERE pronamespace = to_regnamespace(quote_ident(current_schema()))", &[])
+        .await
+        .map_err(sql)?;
+    let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let missing = |name: &str| !there.iter().any(|n| n == name);
+    let mut script = String::new();
+    if missing(&norm_name()) {
+        script.push_str(&norm());
+        script.push_str(";\n");
     }
-    Ok(())
+    // One file has all functions of the jobs registry; the last of them tells whether they are there.
+    let jobs = ("job_tick_1", include_str!("functions/jobs_1.sql"));
+    for (_, statement) in FUNCTIONS.iter().chain([&jobs]).filter(|(name, _)| missing(name)) {
+        script.push_str(statement);
+        script.push_str(";\n");
+    }
+    client.batch_execute(&script).await.map_err(sql)
 }
 
 /// Most texts are ASCII: only others pay for the tables.

@@ -57,7 +57,7 @@ async fn execute(index: &PostgresIndex, statement: &str) {
 async fn processes_hear_each_other() {
     let Some(server) = server() else { return };
     let config = config(server);
-    let (here, there) = (open(&config).await.unwrap(), open(&config).await.unwrap());
+    let (here, there) = (assemble(&config).await.unwrap(), assemble(&config).await.unwrap());
     hear(&there, Hint::Look).await;
     hear(&here, Hint::Look).await;
     let node = join(&here, LONG).await;
@@ -84,8 +84,8 @@ async fn lost_connections_are_made_again() {
     let Some(server) = server() else { return };
     let application_name = format!("lost {}", uuid::Uuid::new_v4());
     let config = PostgresConfig { application_name: application_name.clone(), ..config(server) };
-    let index = open(&config).await.unwrap();
-    let other = open(&PostgresConfig { application_name: "other".into(), ..config }).await.unwrap();
+    let index = assemble(&config).await.unwrap();
+    let other = assemble(&PostgresConfig { application_name: "other".into(), ..config }).await.unwrap();
     hear(&index, Hint::Look).await;
     let node = join(&index, LONG).await;
     assert!(!index.tick(&beat(node, LONG)).await.unwrap().lost);
@@ -106,7 +106,7 @@ async fn lost_connections_are_made_again() {
 #[tokio::test]
 async fn nobody_is_rescued_just_after_the_start() {
     let Some(server) = server() else { return };
-    let index = open(&config(server)).await.unwrap();
+    let index = assemble(&config(server)).await.unwrap();
     let dead = join(&index, Duration::from_millis(1)).await;
     let node = join(&index, LONG).await;
     let waits = NewJob { pinned: Some(dead), ..job() };
@@ -122,7 +122,7 @@ async fn nobody_is_rescued_just_after_the_start() {
 #[tokio::test]
 async fn a_damaged_row_does_not_hide_the_others() {
     let Some(server) = server() else { return };
-    let index = open(&config(server)).await.unwrap();
+    let index = assemble(&config(server)).await.unwrap();
     let node = join(&index, LONG).await;
     let mut ids = vec![];
     for _ in 0..3 {
@@ -156,7 +156,7 @@ async fn rows_read(index: &PostgresIndex, statement: &str) -> i64 {
 #[tokio::test]
 async fn nothing_depends_on_how_many_jobs_wait_or_have_ended() {
     let Some(server) = server() else { return };
-    let index = open(&config(server)).await.unwrap();
+    let index = assemble(&config(server)).await.unwrap();
     let node = join(&index, LONG).await.0;
     // Vacuum and statistics come when they come: a plan must not need them.
     for n in ["AND n < 0", ""] {

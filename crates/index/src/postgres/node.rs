@@ -5,6 +5,7 @@
 
 use super::error::sql;
 use super::pool;
+use super::writer::write;
 use deadpool_postgres::Pool;
 use model::Result;
 use std::time::Duration;
@@ -14,6 +15,10 @@ use uuid::Uuid;
 /// Seconds.
 const LEASE: f64 = 600.0;
 const RENEWAL: Duration = Duration::from_secs(60);
+
+/// The condition that the process of a row of `blob_intent`, named `intent`, is dead.
+pub(super) const IS_DEAD: &str =
+    "NOT EXISTS (SELECT FROM blob_node alive WHERE alive.node = intent.node AND alive.alive_until > clock_timestamp())";
 
 /// This process, as an owner of blob names. Random: never used again.
 pub(super) struct Node {
@@ -63,4 +68,11 @@ async fn renew(pool: &Pool, id: Uuid) -> Result<()> {
         .await
         .map(|_| ())
         .map_err(sql)
+}
+
+/// Forgets dead processes that left nothing.
+pub(super) async fn forget_dead(pool: &Pool) -> Result<()> {
+    let statement = "DELETE FROM blob_node n WHERE n.alive_until < clock_timestamp()
+        AND NOT EXISTS (SELECT FROM blob_intent b WHERE b.node = n.node)";
+    write(pool, statement, &[]).await.map(|_| ())
 }

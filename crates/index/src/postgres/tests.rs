@@ -34,7 +34,7 @@ async fn many_processes_open_a_new_schema_at_once() {
     let mut opening = vec![];
     for _ in 0..6 {
         let config = config.clone();
-        opening.push(tokio::spawn(async move { open(&config).await.unwrap() }));
+        opening.push(tokio::spawn(async move { assemble(&config).await.unwrap() }));
     }
     for index in opening {
         index.await.unwrap().close().await;
@@ -44,7 +44,7 @@ async fn many_processes_open_a_new_schema_at_once() {
 #[tokio::test]
 async fn the_database_normalizes_as_the_model_does() {
     let Some(server) = server() else { return };
-    let index = open(&config(server)).await.unwrap();
+    let index = assemble(&config(server)).await.unwrap();
     let client = pool::get(&index.pool).await.unwrap();
     let every: String = ('\u{1}'..=char::MAX).filter(|c| !c.to_uppercase().eq([*c]) || c.is_whitespace()).collect();
     let pieces: Vec<String> = every.chars().collect::<Vec<_>>().chunks(100).map(|c| c.iter().collect()).collect();
@@ -60,7 +60,7 @@ async fn processes(server: Server, n: usize) -> Vec<std::sync::Arc<PostgresIndex
     let config = config(server);
     let mut all = vec![];
     for _ in 0..n {
-        all.push(std::sync::Arc::new(open(&config).await.unwrap()));
+        all.push(std::sync::Arc::new(assemble(&config).await.unwrap()));
     }
     all
 }

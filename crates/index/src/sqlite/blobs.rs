@@ -6,28 +6,10 @@
 
 use super::batch::{Batch, now_ms};
 use super::error::sql;
+use crate::names::{BLOCK, Prefix, name, split};
 use model::{AttachmentId, Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
-
-/// Names in one block at most.
-const BLOCK: usize = 256;
-
-type Prefix = [u8; 14];
-
-fn split(blob: AttachmentId) -> (Prefix, usize) {
-    let mut prefix = [0; 14];
-    let bytes = blob.0.as_bytes();
-    prefix.copy_from_slice(&bytes[..14]);
-    (prefix, usize::from(u16::from_be_bytes([bytes[14], bytes[15]])))
-}
-
-fn name(prefix: &Prefix, number: usize) -> AttachmentId {
-    let mut bytes = [0; 16];
-    bytes[..14].copy_from_slice(prefix);
-    bytes[14..].copy_from_slice(&(number as u16).to_be_bytes());
-    AttachmentId(uuid::Uuid::from_bytes(bytes))
-}
 
 /// The settled bits of one block.
 struct Bits {

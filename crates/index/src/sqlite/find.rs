@@ -2,10 +2,9 @@
 
 use super::error::sql;
 use super::{load, rows};
-use crate::find_sql::{Dialect, Param, Scope, Search, What, build};
+use crate::find_sql::{Dialect, Param, Scope, Search, What, build, check, is_bare};
 use model::matching::normalize;
-use model::query::Rule;
-use model::{Error, ErrorKind, FindRequest, Level, OrthancId, Resource, Result};
+use model::{FindRequest, Level, OrthancId, Resource, Result};
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
@@ -40,24 +39,6 @@ fn among(conn: &Connection, request: &FindRequest) -> Result<Option<(Level, Vec<
     Ok(Some((*level, found)))
 }
 
-/// Bytes of a case-sensitive pattern at most; others are cut to `NORM_CHARS` anyway.
-const PATTERN_BYTES: usize = 4096;
-
-/// # Errors
-/// `OutOfRange` for a pattern that nobody means.
-fn check(request: &FindRequest) -> Result<()> {
-    let tags = request.tags.iter().map(|c| (&c.rule, c.case_sensitive));
-    let metadata = request.metadata.iter().map(|c| (&c.rule, c.case_sensitive));
-    let too_long = |(rule, exact): (&Rule, bool)| exact && matches!(rule, Rule::Wildcard(p) if p.len() > PATTERN_BYTES);
-    if tags.chain(metadata).any(too_long) {
-        return Err(Error::new(ErrorKind::OutOfRange, format!("a wildcard may have {PATTERN_BYTES} bytes at most")));
-    }
-    if request.among.as_ref().is_some_and(|(level, _)| *level > request.level) {
-        return Err(Error::new(ErrorKind::Internal, "a search among resources below the level that is searched"));
-    }
-    Ok(())
-}
-
 /// Answers a search.
 pub(super) fn find(conn: &Connection, request: &FindRequest) -> Result<Vec<Resource>> {
     check(request)?;
@@ -86,11 +67,6 @@ fn ids(conn: &Connection, search: &Search) -> Result<Vec<i64>> {
     conn.prepare_cached(&search.sql)
         .and_then(|mut s| s.query_map(params_from_iter(&search.params), |r| r.get(0))?.collect())
         .map_err(sql)
-}
-
-/// Whether nothing but `related_to` restricts the search.
-fn is_bare(request: &FindRequest) -> bool {
-    request.among.is_none() && request.tags.is_empty() && request.metadata.is_empty() && request.labels.is_empty()
 }
 
 /// How many resources a search finds. Counters answer where they can.

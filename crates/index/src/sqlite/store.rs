@@ -4,13 +4,10 @@
 use super::batch::{Batch, Delta, SeriesState, Sizes, StudyState, set_column};
 use super::delete;
 use super::error::sql;
-use crate::text::{metadata_json, set_json, tags_json};
+use crate::text::{metadata_json, norm, set_json, tags_json};
 use dataset::Tag;
 use model::instance::{InstanceIds, Overwrite};
-use model::matching::normalize;
-use model::{
-    ChangeType, Compression, Error, ErrorKind, Level, NewInstance, OrthancId, Result, StoreStatus, Stored, TagMap, tags,
-};
+use model::{ChangeType, Compression, Error, ErrorKind, Level, NewInstance, OrthancId, Result, StoreStatus, Stored, tags};
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeSet;
 
@@ -228,11 +225,6 @@ fn load_study(batch: &mut Batch<'_>, id: OrthancId) -> Result<()> {
         batch.studies.insert(id, study);
     }
     Ok(())
-}
-
-/// What matching compares; none if that is empty.
-pub(super) fn norm(own: &TagMap, tag: Tag) -> Option<String> {
-    own.get(tag).map(normalize).filter(|text| !text.is_empty())
 }
 
 /// The columns that rows of all parents begin with.

@@ -18,6 +18,8 @@ pub struct Fresh {
     index: Option<Arc<dyn Index>>,
     alone: bool,
     open: Box<dyn Fn() -> Arc<dyn Index> + Send + Sync>,
+    /// Makes the database see that the process is gone.
+    end: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Fresh {
@@ -34,6 +36,7 @@ impl Fresh {
     /// Opens the database again as another process would, after this one ended without closing.
     pub fn restart(&mut self) {
         self.index = None;
+        (self.end)();
         self.index = Some((self.open)());
     }
 }
@@ -51,7 +54,42 @@ pub fn sqlite() -> Fresh {
     let folder = tempfile::tempdir().unwrap();
     let options = index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 3 };
     let open = move || index::sqlite::open(&folder.path().join("pleiad.sqlite"), options).unwrap();
-    Fresh { index: Some(open()), alone: true, open: Box::new(open) }
+    Fresh { index: Some(open()), alone: true, open: Box::new(open), end: Box::new(|| {}) }
+}
+
+/// A new schema on the server of `tests/with-postgres`. Without it the tests fail where they must run, and say that they are skipped
+/// elsewhere.
+pub async fn postgres() -> Option<Fresh> {
+    let Ok(uri) = std::env::var("PLEIAD_TEST_POSTGRES") else {
+        let must = ["CI", "PLEIAD_REQUIRE_POSTGRES"].iter().any(|name| std::env::var_os(name).is_some());
+        assert!(!must, "PLEIAD_TEST_POSTGRES is not set: run tests/with-postgres");
+        eprintln!("SKIPPED: PLEIAD_TEST_POSTGRES is not set (run tests/with-postgres)");
+        return None;
+    };
+    let schema = format!("t_{}", AttachmentId::random().0.simple());
+    let expire = format!("UPDATE {schema}.blob_node SET alive_until = now() - interval '1 hour'");
+    let config = index::postgres::PostgresConfig {
+        server: index::postgres::Server::Uri(uri.clone()),
+        schema,
+        connections: 8,
+        application_name: String::new(),
+        retries: 0,
+        retry_interval: Duration::ZERO,
+        stable_age: Duration::from_secs(3600),
+    };
+    let open = move || block_on(index::postgres::open(&config)).unwrap();
+    let end = move || {
+        block_on(async {
+            let (client, connection) = tokio_postgres::connect(&uri, tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.batch_execute(&expire).await.unwrap();
+        });
+    };
+    Some(Fresh { index: Some(open()), alone: false, open: Box::new(open), end: Box::new(end) })
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
 }
 
 /// The identifiers of an instance: patient, study, series, SOP instance.

@@ -28,5 +28,16 @@ macro_rules! for_each_index {
                 }
             )*
         }
+
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let Some(mut db) = $crate::fixture::postgres().await else { return };
+                    super::$case(&mut db).await;
+                    $crate::fixture::assert_consistent(&*db).await;
+                }
+            )*
+        }
     };
 }

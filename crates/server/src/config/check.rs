@@ -190,6 +190,7 @@ mod tests {
             json!({"SslEnabled": true}),
             json!({"SslVerifyPeers": true}),
             json!({"DicomTlsEnabled": true}),
+            json!({"PostgreSQL": {"EnableSsl": true}}),
             json!({"ReadOnly": true}),
             json!({"Authorization": {"WebServiceRootUrl": "http://x"}}),
             json!({"Authorization": {"Enable": true}}),
@@ -212,9 +213,9 @@ mod tests {
         let found = findings(json!({
             "IngestTranscoding": "1.2.840.10008.1.2", "MaximumStorageSize": 0, "HttpThreadsCount": 3,
             "Worklists": {"Enable": true, "Directory": "x"}, "DelayedDeletion": {"Enable": false, "Path": "x"},
-            "PostgreSQL": {"EnableIndex": true, "Host": "h"}, "OrthancPeers": {"p": ["http://x"]}, "LuaScripts": []
+            "PostgreSQL": {"EnableIndex": true, "Host": "h", "Lock": false}, "OrthancPeers": {"p": ["http://x"]}, "LuaScripts": []
         }));
-        let expected = "IngestTranscoding, Worklists, PostgreSQL, OrthancPeers";
+        let expected = "IngestTranscoding, Worklists, OrthancPeers";
         assert_eq!(found.errors, [""; 0]);
         assert_eq!(found.warnings.len(), 1, "{found:?}");
         assert!(found.warnings[0].ends_with(&format!(": {expected}")), "{found:?}");

@@ -8,6 +8,7 @@ mod environment;
 mod merge;
 mod options;
 pub mod orthanc;
+mod postgres;
 pub mod print;
 pub mod sample;
 mod sources;

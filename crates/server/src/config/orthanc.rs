@@ -1,11 +1,12 @@
 //! From Orthanc's names to the configuration of each room: one line for one option.
 
-use super::{ConfigError, Settings, storage};
+use super::{ConfigError, Settings, postgres, storage};
 use ::storage::StorageConfig;
 use dataset::{CharacterSet, Dictionary};
 use engine::engine::StorageAccessOnFind;
 use engine::scu::ScuConfig;
 use engine::{EngineConfig, LogLevels, Modality};
+use index::postgres::PostgresConfig;
 use model::metadata::MetadataNames;
 use model::{Level, MainTags, Overwrite};
 use scp::{ScpConfig, TRANSFER_SYNTAXES, TransferSyntaxGroup, accepted_sop_classes, accepted_transfer_syntaxes};
@@ -22,6 +23,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The folder of the SQLite index.
     pub index: PathBuf,
+    /// The index, if it is in PostgreSQL.
+    pub postgres: Option<PostgresConfig>,
     pub stable_age: Duration,
     pub engine: EngineConfig,
     /// `HttpServerEnabled`
@@ -41,6 +44,7 @@ pub fn config(settings: &Settings) -> Result<Config, ConfigError> {
     let folder = settings.path("StorageDirectory").unwrap_or_default();
     let config = Config {
         index: settings.path("IndexDirectory").unwrap_or(folder),
+        postgres: postgres::postgres(settings, &mut errors),
         storage: storage::storage(settings, &mut errors),
         stable_age: Duration::from_secs(settings.integer("StableAge")),
         engine: engine(settings, &mut errors),

@@ -1,0 +1,196 @@
+//! A batch as the arguments of `store_1`: columns of patients, studies, series and instances, each resource once, parents sorted by
+//! public id.
+
+use super::blobs::masks;
+use super::store::{Item, Stores, compression_number};
+use crate::text::{clean, metadata_json, norm, tags_json};
+use dataset::Tag;
+use model::{Level, OrthancId, Result, tags};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+use tokio_postgres::types::ToSql;
+
+const PATIENT: [Tag; 4] = [tags::PATIENT_ID, tags::PATIENT_NAME, tags::PATIENT_BIRTH_DATE, tags::PATIENT_SEX];
+/// UID, date, time, accession number, id, description, referring physician, institution.
+const STUDY: [Tag; 8] = [
+    tags::STUDY_INSTANCE_UID,
+    tags::STUDY_DATE,
+    Tag(0x0008, 0x0030),
+    tags::ACCESSION_NUMBER,
+    Tag(0x0020, 0x0010),
+    tags::STUDY_DESCRIPTION,
+    Tag(0x0008, 0x0090),
+    Tag(0x0008, 0x0080),
+];
+/// UID, modality, description, body part.
+const SERIES: [Tag; 4] = [tags::SERIES_INSTANCE_UID, tags::MODALITY, Tag(0x0008, 0x103E), Tag(0x0018, 0x0015)];
+
+/// How many values `store_1` takes.
+const COUNT: usize = 68;
+
+/// The statement that calls it.
+pub(super) fn call() -> &'static str {
+    static CALL: LazyLock<String> = LazyLock::new(|| {
+        let values: Vec<String> = (1..=COUNT).map(|n| format!("${n}")).collect();
+        format!("SELECT at, instance_row, hidden, their_md5 FROM store_1({})", values.join(", "))
+    });
+    &CALL
+}
+
+/// The values of a call.
+pub(super) struct Arguments<'n>(Vec<Box<dyn ToSql + Send + Sync + 'n>>);
+
+/// What a batch has of one parent.
+struct Group<'n> {
+    first: usize,
+    item: &'n Item,
+    n: i64,
+    bytes: i64,
+    stored: i64,
+    classes: BTreeSet<&'n str>,
+}
+
+type Groups<'n> = BTreeMap<OrthancId, Group<'n>>;
+
+fn group<'n>(batch: &[&'n Item], level: Level) -> Groups<'n> {
+    let mut groups = Groups::new();
+    for (at, item) in batch.iter().enumerate() {
+        let new = Group { first: at + 1, item, n: 0, bytes: 0, stored: 0, classes: BTreeSet::new() };
+        let group = groups.entry(item.new.ids.at(level)).or_insert(new);
+        group.n += 1;
+        group.bytes = group.bytes.saturating_add(item.bytes);
+        group.stored = group.stored.saturating_add(item.stored);
+        if !item.new.sop_class_uid.is_empty() {
+            group.classes.insert(&item.new.sop_class_uid);
+        }
+    }
+    groups
+}
+
+/// Positions from 1, as SQL counts.
+fn positions<'g>(groups: &'g Groups<'_>) -> BTreeMap<&'g OrthancId, i32> {
+    groups.keys().zip(1..).collect()
+}
+
+impl<'n> Arguments<'n> {
+    pub(super) fn new(stores: &Stores, batch: &[&'n Item]) -> Result<Self> {
+        let mut arguments = Self(Vec::with_capacity(COUNT));
+        let blocks = masks(batch.iter().map(|item| item.new.blob.id));
+        arguments.push(stores.node);
+        arguments.push(stores.shard);
+        arguments.push(stores.stable_age_ms());
+        arguments.push(blocks.keys().map(|prefix| prefix.to_vec()).collect::<Vec<_>>());
+        arguments.push(blocks.into_values().collect::<Vec<_>>());
+        let groups = [group(batch, Level::Patient), group(batch, Level::Study), group(batch, Level::Series)];
+        arguments.patients(&groups[0])?;
+        arguments.studies(&groups[1], &positions(&groups[0]))?;
+        arguments.series(&groups[2], &positions(&groups[1]))?;
+        arguments.instances(batch, &positions(&groups[2]));
+        Ok(arguments)
+    }
+
+    pub(super) fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.0.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect()
+    }
+
+    fn push(&mut self, value: impl ToSql + Send + Sync + 'n) {
+        self.0.push(Box::new(value));
+    }
+
+    fn public_and_first(&mut self, groups: &Groups<'n>) {
+        self.push(groups.keys().map(|id| id.0.to_vec()).collect::<Vec<_>>());
+        self.push(groups.values().map(|g| g.first as i32).collect::<Vec<_>>());
+    }
+
+    fn above(&mut self, groups: &Groups<'n>, level: Level, above: &BTreeMap<&OrthancId, i32>) {
+        let position = |g: &Group<'_>| above.get(&g.item.new.ids.at(level)).copied().unwrap_or(0);
+        self.push(groups.values().map(position).collect::<Vec<_>>());
+    }
+
+    fn norms(&mut self, groups: &Groups<'n>, level: Level, tags: &[Tag]) {
+        for tag in tags {
+            self.push(groups.values().map(|g| norm(&g.item.new.tags[level as usize], *tag)).collect::<Vec<_>>());
+        }
+    }
+
+    fn tags(&mut self, groups: &Groups<'n>, level: Level) -> Result<()> {
+        let tags = |g: &Group<'_>| tags_json(&g.item.new.tags[level as usize]);
+        self.push(groups.values().map(tags).collect::<Result<Vec<_>>>()?);
+        Ok(())
+    }
+
+    fn classes(&mut self, groups: &Groups<'n>) {
+        let list = |g: &Group<'_>| g.classes.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(",");
+        self.push(groups.values().map(list).collect::<Vec<_>>());
+    }
+
+    fn metadata_and_sums(&mut self, groups: &Groups<'n>, level: Level) -> Result<()> {
+        let metadata = |g: &Group<'_>| metadata_json(&g.item.new.metadata[level as usize]);
+        self.push(groups.values().map(metadata).collect::<Result<Vec<_>>>()?);
+        self.push(groups.values().map(|g| g.n).collect::<Vec<_>>());
+        self.push(groups.values().map(|g| g.bytes).collect::<Vec<_>>());
+        self.push(groups.values().map(|g| g.stored).collect::<Vec<_>>());
+        Ok(())
+    }
+
+    fn patients(&mut self, groups: &Groups<'n>) -> Result<()> {
+        self.public_and_first(groups);
+        self.norms(groups, Level::Patient, &PATIENT);
+        self.tags(groups, Level::Patient)?;
+        self.metadata_and_sums(groups, Level::Patient)
+    }
+
+    fn studies(&mut self, groups: &Groups<'n>, patients: &BTreeMap<&OrthancId, i32>) -> Result<()> {
+        self.public_and_first(groups);
+        self.above(groups, Level::Patient, patients);
+        self.norms(groups, Level::Study, &STUDY);
+        self.tags(groups, Level::Patient)?;
+        self.norms(groups, Level::Patient, &PATIENT);
+        self.classes(groups);
+        self.tags(groups, Level::Study)?;
+        self.metadata_and_sums(groups, Level::Study)
+    }
+
+    fn series(&mut self, groups: &Groups<'n>, studies: &BTreeMap<&OrthancId, i32>) -> Result<()> {
+        self.public_and_first(groups);
+        self.above(groups, Level::Study, studies);
+        self.norms(groups, Level::Series, &SERIES);
+        let modality = |g: &Group<'_>| match g.item.new.tags[Level::Series as usize].get(tags::MODALITY).map(clean) {
+            Some(text) if !text.trim().is_empty() => quoted(text.trim()),
+            _ => String::new(),
+        };
+        self.push(groups.values().map(modality).collect::<Vec<_>>());
+        self.classes(groups);
+        self.push(groups.values().map(|g| g.item.new.expected_instances.map(i64::from)).collect::<Vec<_>>());
+        self.tags(groups, Level::Series)?;
+        self.metadata_and_sums(groups, Level::Series)
+    }
+
+    fn instances(&mut self, batch: &[&'n Item], series: &BTreeMap<&OrthancId, i32>) {
+        macro_rules! column {
+            ($value:expr) => {
+                self.push(batch.iter().map(|item: &&'n Item| $value(*item)).collect::<Vec<_>>())
+            };
+        }
+        column!(|i: &'n Item| i.new.ids.instance.0.as_slice());
+        column!(|i: &Item| series.get(&i.new.ids.series).copied().unwrap_or(0));
+        column!(|i: &Item| i.new.index_in_series);
+        column!(|i: &Item| norm(&i.new.tags[Level::Instance as usize], tags::SOP_INSTANCE_UID));
+        column!(|i: &'n Item| clean(&i.new.sop_class_uid));
+        column!(|i: &Item| i.new.blob.id.0);
+        column!(|i: &Item| compression_number(i.new.blob.compression));
+        column!(|i: &Item| i.bytes);
+        column!(|i: &Item| i.stored);
+        column!(|i: &'n Item| clean(&i.new.blob.md5));
+        column!(|i: &'n Item| (i.new.blob.stored_md5 != i.new.blob.md5).then(|| clean(&i.new.blob.stored_md5)));
+        column!(|i: &Item| i.pixel_offset);
+        column!(|i: &Item| i.tail_offset);
+        column!(|i: &'n Item| i.tags.as_str());
+        column!(|i: &'n Item| i.metadata.as_str());
+    }
+}
+
+/// A text as JSON.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(clean(text).into_owned()).to_string()
+}

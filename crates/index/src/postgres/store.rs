@@ -1,0 +1,228 @@
+//! Storing a batch: one call of `store_1` commits it; what is there already is answered, or replaced on its own.
+
+use super::batch;
+use super::error::{is_conflict, sql};
+use super::pool;
+use super::readers::prepare;
+use super::writer::TRIES;
+use crate::text::{metadata_json, tags_json};
+use deadpool_postgres::{Object, Pool};
+use model::instance::Overwrite;
+use model::{Compression, Error, ErrorKind, Level, NewInstance, OrthancId, Result, StoreStatus, Stored};
+use std::sync::atomic::{AtomicI64, Ordering};
+use uuid::Uuid;
+
+/// What every store needs.
+pub(super) struct Stores {
+    pub(super) pool: Pool,
+    pub(super) node: Uuid,
+    /// The row of the totals that this process adds to.
+    pub(super) shard: i32,
+    pub(super) stable_age_ms: AtomicI64,
+}
+
+impl Stores {
+    pub(super) fn stable_age_ms(&self) -> i64 {
+        self.stable_age_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// An instance with what only it needs in its row.
+pub(super) struct Item {
+    pub(super) new: NewInstance,
+    pub(super) tags: String,
+    pub(super) metadata: String,
+    pub(super) bytes: i64,
+    pub(super) stored: i64,
+    pub(super) pixel_offset: Option<i64>,
+    pub(super) tail_offset: Option<i64>,
+}
+
+impl Item {
+    /// # Errors
+    /// `OutOfRange` for sizes from 2^63.
+    pub(super) fn new(new: NewInstance) -> Result<Self> {
+        Ok(Self {
+            tags: tags_json(&new.tags[Level::Instance as usize])?,
+            metadata: metadata_json(&new.metadata[Level::Instance as usize])?,
+            bytes: size(new.blob.size_bytes)?,
+            stored: size(new.blob.stored_size_bytes)?,
+            pixel_offset: new.pixel_offset.map(size).transpose()?,
+            tail_offset: new.tail_offset.map(size).transpose()?,
+            new,
+        })
+    }
+
+    pub(super) fn id(&self) -> OrthancId {
+        self.new.ids.instance
+    }
+
+    fn answer(&self, status: StoreStatus) -> Stored {
+        Stored { ids: self.new.ids, status, keeps_blob: status == StoreStatus::Success }
+    }
+
+    fn keeps_old(&self, old_md5: &str) -> bool {
+        match self.new.overwrite {
+            Overwrite::Never => true,
+            Overwrite::Always => false,
+            Overwrite::IfChanged => !old_md5.is_empty() && old_md5 == self.new.blob.md5,
+        }
+    }
+}
+
+/// A row that stands in the way of a new one.
+struct Existing {
+    at: usize,
+    row: i64,
+    /// The leftover of a deleted series.
+    hidden: bool,
+    md5: String,
+}
+
+/// Stores instances with different public ids. Each gets its own outcome.
+pub(super) async fn store(stores: &Stores, items: &[Item]) -> Vec<Result<Stored>> {
+    let mut outcomes: Vec<Option<Result<Stored>>> = items.iter().map(|_| None).collect();
+    let mut open: Vec<usize> = (0..items.len()).collect();
+    let mut replaced = vec![];
+    // Each round stores all or answers some.
+    while !open.is_empty() {
+        let batch: Vec<&Item> = open.iter().map(|at| &items[*at]).collect();
+        match call(stores, &batch).await {
+            Ok(existing) if existing.is_empty() => {
+                for at in open.drain(..) {
+                    outcomes[at] = Some(Ok(items[at].answer(StoreStatus::Success)));
+                }
+            }
+            Ok(existing) => {
+                for old in &existing {
+                    let at = open[old.at];
+                    if !old.hidden && items[at].keeps_old(&old.md5) {
+                        outcomes[at] = Some(Ok(items[at].answer(StoreStatus::AlreadyStored)));
+                    } else {
+                        replaced.push(at);
+                    }
+                }
+                let gone: Vec<usize> = existing.iter().map(|old| open[old.at]).collect();
+                open.retain(|at| !gone.contains(at));
+            }
+            // The database refused the batch, so nothing of it is there: each tries alone.
+            Err(error) if open.len() > 1 && error.kind() != ErrorKind::DatabaseUnavailable => {
+                for at in open.drain(..) {
+                    outcomes[at] = Some(alone(stores, &items[at]).await);
+                }
+            }
+            Err(error) => {
+                for at in open.drain(..) {
+                    outcomes[at] = Some(Err(Error::new(error.kind(), error.message())));
+                }
+            }
+        }
+    }
+    for at in replaced {
+        outcomes[at] = Some(alone(stores, &items[at]).await);
+    }
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(ErrorKind::Internal.into()))).collect()
+}
+
+async fn call(stores: &Stores, batch: &[&Item]) -> Result<Vec<Existing>> {
+    let client = pool::get(&stores.pool).await?;
+    call_on(&client, stores, batch, TRIES).await.map_err(|e| match e {
+        Failure::Sql(error) => sql(error),
+        Failure::Other(error) => error,
+    })
+}
+
+enum Failure {
+    Sql(tokio_postgres::Error),
+    Other(Error),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Calls `store_1`, and again if it lost against another transaction.
+async fn call_on(client: &Object, stores: &Stores, batch: &[&Item], mut tries: usize) -> Result<Vec<Existing>, Failure> {
+    let arguments = batch::Arguments::new(stores, batch)?;
+    loop {
+        let prepared = prepare(client, batch::call(), &[]).await?;
+        match client.query(&prepared, &arguments.values()).await {
+            Err(error) if is_conflict(&error) && tries > 1 => tries -= 1,
+            result => {
+                let existing = |row: &tokio_postgres::Row| Existing {
+                    at: usize::try_from(row.get::<_, i32>(0) - 1).unwrap_or(0),
+                    row: row.get(1),
+                    hidden: row.get(2),
+                    md5: row.get(3),
+                };
+                return Ok(result?.iter().map(existing).collect());
+            }
+        }
+    }
+}
+
+/// Stores one instance that may have to replace another, in one transaction.
+async fn alone(stores: &Stores, item: &Item) -> Result<Stored> {
+    let mut client = pool::get(&stores.pool).await?;
+    let mut tries = TRIES;
+    loop {
+        match replace(&mut client, stores, item).await {
+            Err(Failure::Sql(error)) if is_conflict(&error) && tries > 1 => tries -= 1,
+            Err(Failure::Sql(error)) => return Err(sql(error)),
+            Err(Failure::Other(error)) => return Err(error),
+            Ok(None) if tries > 1 => tries -= 1,
+            Ok(None) => return Err(Error::new(ErrorKind::Busy, "others store and delete the same instance all the time")),
+            Ok(Some(stored)) => return Ok(stored),
+        }
+    }
+}
+
+/// `None` if another transaction was faster.
+async fn replace(client: &mut Object, stores: &Stores, item: &Item) -> Result<Option<Stored>, Failure> {
+    let existing = call_on(client, stores, &[item], 1).await?;
+    let Some(old) = existing.first() else { return Ok(Some(item.answer(StoreStatus::Success))) };
+    if !old.hidden && item.keeps_old(&old.md5) {
+        return Ok(Some(item.answer(StoreStatus::AlreadyStored)));
+    }
+    let arguments = batch::Arguments::new(stores, &[item])?;
+    let purge = client.prepare_cached("SELECT purge_1(3, ARRAY[$1::bigint])").await?;
+    let delete = client.prepare_cached("SELECT there FROM delete_1(3, $1, $2, 500)").await?;
+    let store = client.prepare_cached(batch::call()).await?;
+    let tx = client.transaction().await?;
+    if old.hidden {
+        tx.query(&purge, &[&old.row]).await?;
+    } else {
+        tx.query(&delete, &[&item.id().0.as_slice(), &stores.shard]).await?;
+    }
+    let rest = tx.query(&store, &arguments.values()).await?;
+    if !rest.is_empty() {
+        tx.rollback().await?;
+        return Ok(None);
+    }
+    tx.commit().await?;
+    Ok(Some(item.answer(StoreStatus::Success)))
+}
+
+/// A size or offset as SQL integers hold it.
+///
+/// # Errors
+/// `OutOfRange` from 2^63.
+pub(super) fn size(bytes: u64) -> Result<i64> {
+    i64::try_from(bytes).map_err(|_| Error::new(ErrorKind::OutOfRange, format!("{bytes} bytes are too many")))
+}
+
+/// Orthanc's numbers: 1 none, 2 zlib with size.
+pub(super) fn compression_number(compression: Compression) -> i16 {
+    match compression {
+        Compression::None => 1,
+        Compression::Zlib => 2,
+    }
+}
