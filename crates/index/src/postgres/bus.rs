@@ -11,7 +11,7 @@ use model::job::{Hint, JobId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client, NoTls, Statement};
 use uuid::Uuid;
 
 /// Between two notifications of one process.
@@ -83,6 +83,7 @@ async fn polling<T>(hints: &Hints, connecting: impl Future<Output = T>) -> T {
 
 struct Listening {
     client: Client,
+    notify: Statement,
     reader: JoinHandle<()>,
 }
 
@@ -104,11 +105,12 @@ async fn listen(session: &Session, sender: Uuid, hints: &Arc<Hints>, delay: Dura
             }
         }
     });
-    let open = Listening { client, reader };
-    session.prepare(&open.client).await.map_err(sql)?;
-    open.client.batch_execute(&format!("LISTEN {}", session.quoted_schema())).await.map_err(sql)?;
+    // The task ends with the client, also if one of these fails.
+    session.prepare(&client).await.map_err(sql)?;
+    client.batch_execute(&format!("LISTEN {}", session.quoted_schema())).await.map_err(sql)?;
+    let notify = client.prepare("SELECT pg_notify($1, $2)").await.map_err(sql)?;
     hints.push([Hint::Look]);
-    Ok(open)
+    Ok(Listening { client, notify, reader })
 }
 
 impl Listening {
@@ -121,7 +123,7 @@ impl Listening {
                 _ = &mut self.reader => return lost(),
             };
             let payload = encode([first].into_iter().chain(outgoing.drain()), sender);
-            if let Err(error) = self.client.execute("SELECT pg_notify($1, $2)", &[&session.schema, &payload]).await {
+            if let Err(error) = self.client.execute(&self.notify, &[&session.schema, &payload]).await {
                 return sql(error);
             }
             tokio::time::sleep(PAUSE).await;

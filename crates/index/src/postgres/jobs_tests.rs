@@ -120,6 +120,30 @@ async fn nobody_is_rescued_just_after_the_start() {
 }
 
 #[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_given_back() {
+    let Some(server) = server() else { return };
+    let index = open(&config(server)).await.unwrap();
+    let node = join(&index, LONG).await;
+    let mut claims = vec![];
+    for _ in 0..4 {
+        claims.push(index.submit_job(NewJob { claim: Some(node), ..job() }).await.unwrap().unwrap().claim);
+    }
+    index.act_on_job(claims[1].job, JobAction::Pause, KEEP).await.unwrap();
+    index.act_on_job(claims[2].job, JobAction::Cancel, KEEP).await.unwrap();
+    let known = Beat { running: vec![claims[3].job], ..beat(node, LONG) };
+    index.tick(&known).await.unwrap();
+    assert_eq!(index.job_counts().await.unwrap(), [0, 4, 0, 0, 0, 0], "the answer may be on its way");
+    execute(&index, "UPDATE job SET started_at = started_at - 6000000").await;
+    let tick = index.tick(&known).await.unwrap();
+    assert_eq!((tick.rescued, tick.work, tick.wanted.len()), (0, true, 0));
+    let expected = [JobState::Pending, JobState::Paused, JobState::Failure, JobState::Running];
+    for (claim, state) in claims.iter().zip(expected) {
+        let job = index.jobs(Some(&[claim.job])).await.unwrap().remove(0);
+        assert_eq!((job.state, job.crashes), (state, 0));
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_row_does_not_hide_the_others() {
     let Some(server) = server() else { return };
     let index = assemble(&config(server)).await.unwrap();

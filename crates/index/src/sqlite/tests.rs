@@ -2,6 +2,7 @@
 
 use super::*;
 use model::instance::{InstanceIds, Origin, Overwrite};
+use model::job::JobState;
 use model::{Compression, StoreStatus, TagMap, tags};
 use std::collections::BTreeMap;
 
@@ -148,9 +149,7 @@ async fn a_temporary_index_leaves_nothing() {
     assert!(!folder.exists());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_job_does_not_hide_the_others() {
-    let db = assemble_temporary();
+async fn joined(db: &SqliteIndex) -> NodeId {
     let node = NewNode {
         id: NodeId::random(),
         name: String::new(),
@@ -161,21 +160,55 @@ async fn a_damaged_job_does_not_hide_the_others() {
         details: Value::Null,
     };
     db.join(&node, Duration::from_secs(60)).await.unwrap();
+    node.id
+}
+
+fn job(id: JobId) -> NewJob {
+    NewJob {
+        id,
+        kind: "Test".into(),
+        version: 1,
+        arguments: Value::Null,
+        content: Value::Null,
+        user_data: None,
+        priority: 0,
+        pinned: None,
+        waiter: None,
+        claim: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_whose_answer_was_lost_is_given_back() {
+    let db = assemble_temporary();
+    let node = joined(&db).await;
+    let limits = JobLimits { history: 10, outputs: 10 };
+    let ids: [JobId; 4] = std::array::from_fn(|_| JobId::random());
+    for id in ids {
+        assert!(db.submit_job(NewJob { claim: Some(node), ..job(id) }).await.unwrap().is_some());
+    }
+    db.act_on_job(ids[1], JobAction::Pause, limits).await.unwrap();
+    db.act_on_job(ids[2], JobAction::Cancel, limits).await.unwrap();
+    let lease = Duration::from_secs(60);
+    let beat = Beat { node, running: vec![ids[3]], lease, draining: false, settings: 0, limits };
+    db.tick(&beat).await.unwrap();
+    assert_eq!(db.job_counts().await.unwrap(), [0, 4, 0, 0, 0, 0], "the answer may be on its way");
+    let earlier = "UPDATE job SET started_at = started_at - 6000000";
+    db.writer.run(move |batch| batch.conn.execute_batch(earlier).map_err(error::sql)).await.unwrap();
+    let tick = db.tick(&beat).await.unwrap();
+    assert_eq!((tick.rescued, tick.work, tick.wanted.len()), (0, true, 0));
+    let found = db.jobs(Some(&ids)).await.unwrap().into_iter().map(|job| (job.state, job.crashes)).collect::<Vec<_>>();
+    let expected = [JobState::Pending, JobState::Paused, JobState::Failure, JobState::Running];
+    assert_eq!(found, expected.map(|state| (state, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_job_does_not_hide_the_others() {
+    let db = assemble_temporary();
+    let node = joined(&db).await;
     let ids = [1, 2, 3].map(|n| JobId(uuid::Uuid::from_u128(n)));
     for id in ids {
-        let job = NewJob {
-            id,
-            kind: "Test".into(),
-            version: 1,
-            arguments: Value::Null,
-            content: Value::Null,
-            user_data: Some("u".into()),
-            priority: 0,
-            pinned: None,
-            waiter: None,
-            claim: None,
-        };
-        db.submit_job(job).await.unwrap();
+        db.submit_job(NewJob { user_data: Some("u".into()), ..job(id) }).await.unwrap();
     }
     let damage = "UPDATE job SET content = '{', error_payload = '[' WHERE seq = 1;
         UPDATE job_input SET user_data = '' WHERE job = 1; UPDATE job_input SET arguments = '{' WHERE job = 2;";
@@ -183,10 +216,10 @@ async fn a_damaged_job_does_not_hide_the_others() {
     let listed = db.jobs(None).await.unwrap();
     assert_eq!(listed.iter().map(|j| j.id).collect::<Vec<_>>(), ids);
     assert_eq!((&listed[0].content, &listed[1].user_data), (&Value::Null, &Some("u".into())));
-    let claimed = db.claim_jobs(node.id, 3).await.unwrap();
+    let claimed = db.claim_jobs(node, 3).await.unwrap();
     assert_eq!(claimed.iter().map(|j| j.claim.job).collect::<Vec<_>>(), [ids[0], ids[2]]);
     let failed = db.jobs(Some(&ids[1..2])).await.unwrap().remove(0);
-    assert_eq!((failed.state, failed.error.code), (model::job::JobState::Failure, 11));
+    assert_eq!((failed.state, failed.error.code), (JobState::Failure, 11));
     assert!(failed.error.details.contains("damaged"));
 }
 
