@@ -208,6 +208,11 @@ async fn nothing_depends_on_how_many_jobs_wait_or_have_ended() {
             assert!(read <= most, "{read} rows: {statement}");
         }
     }
+    let first = "SELECT min(j.priority) FROM job_claim_1($1, 3, $2) c JOIN job j ON j.id = c.job_id";
+    for suspects in [false, true] {
+        let row = pool::get(&index.pool).await.unwrap().query_one(first, &[&node, &suspects]).await.unwrap();
+        assert_eq!(row.get::<_, i32>(0), 9, "the highest priority");
+    }
     execute(&index, "ANALYZE job").await;
     let read = rows_read(&index, &format!("SELECT * FROM job_claim_1('{node}', 3, false)")).await;
     assert!((3..20).contains(&read), "{read} rows with statistics");

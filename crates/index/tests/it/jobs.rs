@@ -452,7 +452,10 @@ async fn outputs_go_least_recently_read_first(db: &mut Fresh) {
 
 async fn outputs_settle_their_blobs(db: &mut Fresh) {
     let me = join(&**db).await;
-    let (one, two) = (output(&**db, "one").await, output(&**db, "two").await);
+    let (mut one, mut two) = (output(&**db, "one").await, output(&**db, "two").await);
+    // Of a block that has more names.
+    let block = db.reserve_blobs(3).await.unwrap().0;
+    (one.blob.id, two.blob.id) = (block[0], block[1]);
     let claim = running(&**db, me).await;
     let mut stranger = one.clone();
     stranger.blob.id = AttachmentId::random();

@@ -129,6 +129,17 @@ async fn two_rescuers_are_no_better_than_one(db: &mut Fresh) {
     assert_eq!(db.claim_jobs(me, 9).await.unwrap().len(), 1);
 }
 
+async fn an_expired_lease_claims_nothing(db: &mut Fresh) {
+    let me = mortal(&**db, "sleepy").await;
+    expire(&**db, me).await;
+    let waiting = submit(&**db, job()).await;
+    assert!(db.claim_jobs(me, 9).await.unwrap().is_empty());
+    let new = submit(&**db, NewJob { claim: Some(me), ..job() }).await;
+    beat_long(&**db, me).await;
+    let claimed = db.claim_jobs(me, 9).await.unwrap();
+    assert_eq!(claimed.iter().map(|j| j.claim.job).collect::<Vec<_>>(), [waiting, new]);
+}
+
 async fn a_late_beat_that_nobody_noticed_is_not_too_late(db: &mut Fresh) {
     let me = mortal(&**db, "sleepy").await;
     let claim = running(&**db, me).await;
@@ -292,6 +303,7 @@ for_each_index!(
     nodes_are_listed,
     a_dead_node_is_forgotten_and_its_job_waits_again,
     two_rescuers_are_no_better_than_one,
+    an_expired_lease_claims_nothing,
     a_late_beat_that_nobody_noticed_is_not_too_late,
     a_rescue_does_what_was_wanted,
     the_third_crash_ends_a_job,
