@@ -122,7 +122,7 @@ async fn nobody_is_rescued_just_after_the_start() {
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_given_back() {
     let Some(server) = server() else { return };
-    let index = open(&config(server)).await.unwrap();
+    let index = assemble(&config(server)).await.unwrap();
     let node = join(&index, LONG).await;
     let mut claims = vec![];
     for _ in 0..4 {

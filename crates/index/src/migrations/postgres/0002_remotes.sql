@@ -12,4 +12,4 @@ ALTER TABLE setting ADD COLUMN seeded text;
 INSERT INTO counter (name, value) VALUES ('settings', 0);
 
 ALTER TABLE deleted_blob
-    ADD COLUMN deleted_at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+    ADD COLUMN deleted_at bigint NOT NULL DEFAULT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
