@@ -28,6 +28,7 @@ pub async fn set_metadata(
     value: &str,
     if_match: Option<i64>,
 ) -> Result<i64> {
+    eng.writable()?;
     only_user(kind.is_user(), "metadata")?;
     eng.index.set_metadata(level, id, kind, value, expect(eng, if_match)).await
 }
@@ -43,6 +44,7 @@ pub async fn delete_metadata(
     kind: MetadataKind,
     if_match: Option<i64>,
 ) -> Result<()> {
+    eng.writable()?;
     only_user(kind.is_user(), "metadata")?;
     eng.index.delete_metadata(level, id, kind, expect(eng, if_match)).await
 }
@@ -59,6 +61,7 @@ pub async fn set_attachment(
     body: BoxStream<'_, Result<Bytes>>,
     if_match: Option<i64>,
 ) -> Result<i64> {
+    eng.writable()?;
     only_user(content_type.is_user(), "attachments")?;
     let attachment = zlib::at_rest(eng, blobs::write_hashed(eng, body).await?, content_type).await?;
     let blob = attachment.id;
@@ -82,6 +85,7 @@ pub async fn delete_attachment(
     content_type: ContentType,
     if_match: Option<i64>,
 ) -> Result<()> {
+    eng.writable()?;
     only_user(content_type.is_user(), "attachments")?;
     eng.index.delete_attachment(level, id, content_type, expect(eng, if_match)).await?;
     sweeps::deleted(eng).await
@@ -98,6 +102,7 @@ pub async fn change_label(
     label: &str,
     add: LabelChange,
 ) -> Result<()> {
+    eng.writable()?;
     if label.is_empty() || label.len() > 64 || !label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-') {
         return Err(Error::new(
             ErrorKind::BadRequest,
@@ -128,5 +133,6 @@ pub async fn labels(eng: &Engine, _ctx: &Ctx) -> Result<BTreeSet<String>> {
 /// # Errors
 /// `UnknownResource`.
 pub async fn set_protected(eng: &Engine, _ctx: &Ctx, patient: OrthancId, protected: bool) -> Result<()> {
+    eng.writable()?;
     eng.index.set_protected(patient, protected).await
 }

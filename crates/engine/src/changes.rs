@@ -15,6 +15,7 @@ pub async fn last(eng: &Engine, _ctx: &Ctx) -> Result<ChangesPage> {
 
 /// Empties the feed.
 pub async fn clear(eng: &Engine, _ctx: &Ctx) -> Result<()> {
+    eng.writable()?;
     eng.index.clear_changes().await
 }
 
@@ -30,5 +31,6 @@ pub async fn last_export(eng: &Engine, _ctx: &Ctx) -> Result<ExportsPage> {
 
 /// Empties the log of exports.
 pub async fn clear_exports(eng: &Engine, _ctx: &Ctx) -> Result<()> {
+    eng.writable()?;
     eng.index.clear_exports().await
 }

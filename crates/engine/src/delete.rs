@@ -9,6 +9,7 @@ use model::{Level, OrthancId, Result};
 /// # Errors
 /// `UnknownResource`.
 pub async fn delete(eng: &Engine, _ctx: &Ctx, level: Level, id: OrthancId) -> Result<Deleted> {
+    eng.writable()?;
     let deleted = eng.index.delete(level, id).await?;
     // A failure here is not the caller's: the periodic sweep tries again.
     if let Err(error) = sweeps::deleted(eng).await {

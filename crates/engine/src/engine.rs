@@ -1,6 +1,7 @@
 //! The engine: a bag of parts that every use case takes.
 
 use crate::blobs::BlobNames;
+use crate::jobs::{JobsConfig, LocalNode};
 use crate::logs::LogLevels;
 use crate::modality::Modality;
 use crate::scu::ScuConfig;
@@ -8,7 +9,7 @@ use crate::settings::Settings;
 use dataset::{CharacterSet, Dictionary, ReadOptions};
 use model::metadata::MetadataNames;
 use model::ports::{Hooks, Index, StorageArea};
-use model::{Level, MainTags, Origin, Overwrite, Result};
+use model::{Error, ErrorKind, Level, MainTags, Origin, Overwrite, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,9 @@ pub struct EngineConfig {
     /// `DicomModalities`, by name; `None` if they are kept in the index only (`DicomModalitiesInDatabase`).
     pub modalities: Option<BTreeMap<String, Modality>>,
     pub scu: ScuConfig,
+    pub jobs: JobsConfig,
+    /// `ReadOnly`: this process writes nothing, neither index nor storage, and runs no jobs.
+    pub read_only: bool,
 }
 
 /// Orthanc: `StorageAccessOnFind`.
@@ -79,6 +83,8 @@ impl Default for EngineConfig {
             log_levels: LogLevels::default(),
             modalities: Some(BTreeMap::new()),
             scu: ScuConfig::default(),
+            jobs: JobsConfig::default(),
+            read_only: false,
         }
     }
 }
@@ -116,6 +122,7 @@ pub struct Engine {
     pub config: EngineConfig,
     pub settings: Settings,
     pub metrics: Metrics,
+    pub(crate) node: LocalNode,
     /// `MainDicomTagsSignature` by level, made once.
     pub(crate) signatures: [String; 4],
 }
@@ -126,6 +133,7 @@ impl Engine {
         Self {
             blobs: BlobNames::new(parts.index.clone()),
             settings: Settings::new(&parts.config),
+            node: LocalNode::new(&parts.config.jobs),
             index: parts.index,
             storage: parts.storage,
             hooks: parts.hooks,
@@ -149,9 +157,20 @@ impl Engine {
         self.index.is_shared()
     }
 
+    /// # Errors
+    /// `ReadOnly`.
+    pub(crate) fn writable(&self) -> Result<()> {
+        if self.config.read_only { Err(Error::new(ErrorKind::ReadOnly, "this process is read-only (ReadOnly)")) } else { Ok(()) }
+    }
+
+    /// This process among those that share the database.
+    pub fn node_id(&self) -> model::job::NodeId {
+        self.node.id()
+    }
+
     /// Gives back what this process holds and closes the index. Call it last.
     pub async fn close(&self) -> Result<()> {
-        let released = self.blobs.release().await;
+        let released = if self.config.read_only { Ok(()) } else { self.blobs.release().await };
         self.index.close().await;
         released
     }

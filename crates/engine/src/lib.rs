@@ -15,6 +15,7 @@ pub mod engine;
 pub mod files;
 pub mod find;
 pub mod flow;
+pub mod jobs;
 pub mod logs;
 pub mod modality;
 pub mod read;

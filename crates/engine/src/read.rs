@@ -7,7 +7,9 @@ use bytes::Bytes;
 use dataset::{Completeness, DataSet, Header, Object, TransferSyntax, read_header, read_object, read_tail};
 use futures_util::StreamExt;
 use md5::{Digest, Md5};
-use model::{Attachment, Compression, ContentType, Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result};
+use model::{
+    Attachment, AttachmentId, Compression, ContentType, Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result,
+};
 use std::ops::Range;
 
 /// Reads of at most so many bytes are done in one piece.
@@ -74,11 +76,19 @@ pub async fn stream(eng: &Engine, attachment: &Attachment, range: Range<u64>) ->
 /// # Errors
 /// As [`stream`].
 pub async fn stored(eng: &Engine, attachment: &Attachment, range: Range<u64>) -> Result<Pieces> {
+    blob(eng, attachment.id, range).await
+}
+
+/// A part of any blob as it lies in the storage area.
+///
+/// # Errors
+/// As [`stream`].
+pub async fn blob(eng: &Engine, id: AttachmentId, range: Range<u64>) -> Result<Pieces> {
     if range.end.saturating_sub(range.start) <= IN_ONE_PIECE_BYTES {
-        let bytes = eng.storage.read(attachment.id, Some(range)).await?;
+        let bytes = eng.storage.read(id, Some(range)).await?;
         return Ok(futures_util::stream::once(async { Ok(bytes) }).boxed());
     }
-    eng.storage.stream(attachment.id, range).await
+    eng.storage.stream(id, range).await
 }
 
 /// How much of a data set to read.

@@ -145,12 +145,14 @@ async fn everywhere(eng: &Engine, version: i64) -> Result<()> {
 /// # Errors
 /// `OutOfRange` for an unknown name.
 pub async fn set_default_encoding(eng: &Engine, _ctx: &Ctx, name: &str) -> Result<()> {
+    eng.writable()?;
     CharacterSet::parse(name).ok_or_else(|| Error::new(ErrorKind::OutOfRange, format!("unknown encoding: {name:?}")))?;
     set(eng, ENCODING, name).await
 }
 
 /// Sets the transfer syntaxes that the C-STORE SCP accepts; the caller has expanded wildcards.
 pub async fn set_accepted_transfer_syntaxes(eng: &Engine, _ctx: &Ctx, mut uids: Vec<String>) -> Result<()> {
+    eng.writable()?;
     uids.sort();
     uids.dedup();
     set(eng, SYNTAXES, &serde_json::json!(uids).to_string()).await
@@ -158,6 +160,7 @@ pub async fn set_accepted_transfer_syntaxes(eng: &Engine, _ctx: &Ctx, mut uids: 
 
 /// Accepts or refuses unknown storage SOP classes.
 pub async fn set_unknown_sop_class_accepted(eng: &Engine, _ctx: &Ctx, accepted: bool) -> Result<()> {
+    eng.writable()?;
     set(eng, UNKNOWN_SOP_CLASS, if accepted { "1" } else { "0" }).await
 }
 

@@ -83,8 +83,9 @@ impl Ingest {
     /// Appends bytes of the DICOM file (PS3.10 7). Waits while the storage area is slow.
     ///
     /// # Errors
-    /// `BadDicom`, `StorageFull`, `CannotWrite`. The ingest is then useless: call [`Self::discard`].
+    /// `BadDicom`, `StorageFull`, `CannotWrite`, `ReadOnly`. The ingest is then useless: call [`Self::discard`].
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.eng.writable()?;
         if self.eng.config.store_md5 {
             self.md5.update(&bytes);
         }

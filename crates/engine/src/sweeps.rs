@@ -4,7 +4,6 @@ use crate::Engine;
 use futures_util::{StreamExt, stream};
 use model::{AttachmentId, Result};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Blobs removed per round trip of the index.
@@ -12,15 +11,13 @@ const CHUNK: usize = 500;
 /// Blobs removed at once.
 const AT_ONCE: usize = 16;
 
-/// Runs every sweep once a second until `stop`.
-pub async fn run(eng: Arc<Engine>, stop: CancellationToken) {
-    let mut timer = tokio::time::interval(Duration::from_secs(1));
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Runs the sweeps whenever a beat says that one has work, until `stop`.
+pub(crate) async fn run(eng: Arc<Engine>, stop: CancellationToken) {
     let mut failing = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = timer.tick() => {}
+            () = eng.node.sweeps.notified() => {}
         }
         match all(&eng).await {
             Ok(()) => failing = false,

@@ -117,6 +117,42 @@ impl ErrorKind {
         }
     }
 
+    /// A kind with this number; the first if several share it.
+    pub fn from_code(code: i32) -> Option<Self> {
+        use ErrorKind::*;
+        let distinct = [
+            Internal,
+            NotImplemented,
+            OutOfRange,
+            BadParameterType,
+            InexistentItem,
+            BadRequest,
+            NetworkProtocol,
+            Database,
+            InexistentFile,
+            CannotWrite,
+            BadDicom,
+            Timeout,
+            UnknownResource,
+            StorageFull,
+            Corrupted,
+            InexistentTag,
+            ReadOnly,
+            UnknownDicomTag,
+            BadJson,
+            Unauthenticated,
+            NotAcceptable,
+            DatabaseUnavailable,
+            Canceled,
+            BadRange,
+            Revision,
+            Forbidden,
+            Duplicate,
+            Script,
+        ];
+        distinct.into_iter().find(|kind| kind.code() == code)
+    }
+
     /// Orthanc's number for the kind (`OrthancStatus`, Orthanc book, "Error codes").
     pub fn code(self) -> i32 {
         use ErrorKind::*;

@@ -10,6 +10,12 @@ pub fn iso(time: SystemTime) -> String {
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
+/// `20261124T101530.123456`, UTC (Orthanc: times of jobs).
+pub fn iso_micros(time: SystemTime) -> String {
+    let micros = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).subsec_micros();
+    format!("{}.{micros:06}", iso(time))
+}
+
 /// Now, in Orthanc's form.
 pub fn now_iso() -> String {
     iso(SystemTime::now())

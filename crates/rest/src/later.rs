@@ -10,8 +10,6 @@ use web::HttpError;
 
 /// Paths without any built method.
 const PATHS: &[&str] = &[
-    "/jobs",
-    "/jobs/{*rest}",
     "/queries",
     "/queries/{*rest}",
     "/modalities/{id}/find",
@@ -47,7 +45,6 @@ const PATHS: &[&str] = &[
     "/series/{id}/ordered-slices",
     "/studies/{id}/split",
     "/studies/{id}/merge",
-    "/tools/create-archive",
     "/tools/create-media",
     "/tools/create-media-extended",
     "/tools/create-dicom",
@@ -62,7 +59,7 @@ const PATHS: &[&str] = &[
 ];
 
 /// Last parts of paths below each level.
-const BELOW: &[&str] = &["archive", "media", "anonymize", "modify"];
+const BELOW: &[&str] = &["media", "anonymize", "modify"];
 
 pub fn routes() -> Router<Arc<Rest>> {
     let mut router = PATHS.iter().fold(Router::new(), |router, path| router.route(path, any(not_yet)));

@@ -3,13 +3,17 @@
 //! There is no rule about DICOM here, only about the API: arguments, JSON views, headers. Start at [`router`], then
 //! [`resources`]. What is known to Orthanc but not built yet is listed in [`later`] and answers 501.
 
+mod archives;
 mod attachments;
 mod changes;
+mod cluster;
+mod creation;
 mod fields;
 mod files;
 mod find;
 mod groups;
 mod instances;
+mod jobs;
 mod later;
 mod metadata;
 mod modules;
@@ -47,6 +51,9 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(attachments::routes())
         .merge(changes::routes())
         .merge(find::routes())
+        .merge(jobs::routes())
+        .merge(archives::routes())
+        .merge(cluster::routes())
         .merge(tools::routes())
         .merge(remotes::routes())
         .merge(system::routes())

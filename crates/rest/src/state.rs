@@ -36,6 +36,8 @@ pub struct SystemInfo {
     pub max_file_in_archive_bytes: u64,
     /// `TemporaryDirectory`, where uploaded ZIP files wait.
     pub temporary_directory: Option<std::path::PathBuf>,
+    /// `SynchronousZipStream`: an archive is sent while it is made.
+    pub synchronous_zip_stream: bool,
 }
 
 /// The state of the REST door.

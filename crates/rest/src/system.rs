@@ -5,9 +5,10 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use engine::{Ctx, changes, statistics};
+use engine::{Ctx, changes, jobs, statistics};
 use http::{StatusCode, header};
 use model::Level;
+use model::job::JobState;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -73,6 +74,7 @@ async fn get_system(State(rest): State<Arc<Rest>>) -> Json {
         "OverwriteInstancesMode": s.overwrite_instances,
         "PatientLevelEnabled": true,
         "PleiadVersion": env!("CARGO_PKG_VERSION"),
+        "Performance": { "ConcurrentJobs": config.jobs.workers },
         "PluginsEnabled": false,
         "ReadOnly": s.read_only,
         "StorageAreaPlugin": null,
@@ -102,6 +104,7 @@ async fn get_ready(State(rest): State<Arc<Rest>>) -> Response {
 async fn get_metrics(State(rest): State<Arc<Rest>>, Caller(ctx): Caller) -> HttpResult<impl IntoResponse> {
     let totals = statistics::totals(&rest.engine, &ctx).await?;
     let last = changes::last(&rest.engine, &ctx).await?.last_seq;
+    let counts = jobs::counts(&rest.engine, &ctx).await?;
     let m = &rest.engine.metrics;
     let mut out = String::new();
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
@@ -113,6 +116,8 @@ async fn get_metrics(State(rest): State<Arc<Rest>>, Caller(ctx): Caller) -> Http
         ("orthanc_disk_size_mb", mib(totals.stored_size_bytes)),
         ("orthanc_uncompressed_size_mb", mib(totals.size_bytes)),
         ("orthanc_last_change", last as f64),
+        ("orthanc_jobs_pending", (counts[JobState::Pending as usize] + counts[JobState::Retry as usize]) as f64),
+        ("orthanc_jobs_running", (counts[JobState::Running as usize] + counts[JobState::Paused as usize]) as f64),
         ("orthanc_up_time_s", rest.started.elapsed().as_secs() as f64),
         ("pleiad_stored_instances_total", m.stored.load(Relaxed) as f64),
         ("pleiad_already_stored_instances_total", m.already_stored.load(Relaxed) as f64),

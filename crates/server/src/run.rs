@@ -6,6 +6,7 @@ use crate::config::{self, Settings};
 use crate::telemetry::Filter;
 use crate::wire;
 use anyhow::Context;
+use engine::jobs::Jobs;
 use engine::{Engine, sweeps};
 use rest::Rest;
 use scp::Scp;
@@ -36,21 +37,13 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
     let mut signals = Signals::new()?; // first of all, so that a signal during a long start is not lost
     let mut config = config::orthanc::config(settings).context("the configuration is refused")?;
     config.engine.log_levels = cli.logs.levels;
+    config.engine.jobs.new_jobs_only = cli.no_jobs;
     greet(cli, settings);
 
     let engine = wire::engine(&config).await?;
     engine.settings.on_log_levels(move |levels| logs.set(levels));
-    sweeps::recover(&engine).await.context("cannot clean up after the last run")?;
-    let configured = engine::settings::Configured {
-        accepted_transfer_syntaxes: &config.system.accepted_transfer_syntaxes,
-        unknown_sop_class_accepted: config.system.unknown_sop_class_accepted,
-    };
-    engine::settings::seed(&engine, configured).await?;
-    engine::remotes::seed(&engine).await?;
-
+    let jobs = if config.engine.read_only { None } else { Some(join(&engine, &config).await?) };
     let shutdown = CancellationToken::new();
-    let sweeping = CancellationToken::new();
-    let sweeper = tokio::spawn(sweeps::run(engine.clone(), sweeping.clone()));
     let doors = Doors::open(engine.clone(), config, shutdown.clone()).await?;
     tracing::info!("ready");
 
@@ -59,14 +52,34 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
         () = shutdown.cancelled() => tracing::info!("asked to stop by a client"),
     }
     tokio::select! {
-        () = doors.close(GRACE) => {}
+        () = close(doors, jobs) => {}
         name = signals.next() => tracing::warn!("{name} again: not waiting for what still runs"),
     }
-    sweeping.cancel();
-    let _ = sweeper.await;
     engine.close().await.context("the index did not close well")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Cleans up after the last run, brings in what the configuration says, and takes part in the work of all processes.
+async fn join(engine: &Arc<Engine>, config: &config::orthanc::Config) -> anyhow::Result<Jobs> {
+    sweeps::recover(engine).await.context("cannot clean up after the last run")?;
+    let configured = engine::settings::Configured {
+        accepted_transfer_syntaxes: &config.system.accepted_transfer_syntaxes,
+        unknown_sop_class_accepted: config.system.unknown_sop_class_accepted,
+    };
+    engine::settings::seed(engine, configured).await?;
+    engine::remotes::seed(engine).await?;
+    engine::jobs::start(engine.clone()).await.context("cannot join the other processes")
+}
+
+/// Refuses new work; what runs may end or goes on elsewhere.
+async fn close(doors: Doors, jobs: Option<Jobs>) {
+    let jobs = async {
+        if let Some(jobs) = jobs {
+            jobs.stop(GRACE).await;
+        }
+    };
+    tokio::join!(doors.close(GRACE), jobs);
 }
 
 fn greet(cli: &Cli, settings: &Settings) {
@@ -77,8 +90,8 @@ fn greet(cli: &Cli, settings: &Settings) {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    if cli.no_jobs || cli.upgrade {
-        tracing::info!("--no-jobs and --upgrade change nothing: no jobs are kept, and upgrades are always allowed");
+    if cli.upgrade {
+        tracing::info!("--upgrade changes nothing: upgrades are always allowed");
     }
 }
 

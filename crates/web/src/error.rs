@@ -31,7 +31,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
             StatusCode::BAD_REQUEST
         }
         Unauthenticated => StatusCode::UNAUTHORIZED,
-        Forbidden => StatusCode::FORBIDDEN,
+        Forbidden | ReadOnly => StatusCode::FORBIDDEN,
         InexistentItem | InexistentFile | InexistentTag | UnknownResource => StatusCode::NOT_FOUND,
         MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         NotAcceptable => StatusCode::NOT_ACCEPTABLE,
@@ -49,8 +49,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         | Corrupted
         | CannotWrite
         | Script
-        | Canceled
-        | ReadOnly => StatusCode::INTERNAL_SERVER_ERROR,
+        | Canceled => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

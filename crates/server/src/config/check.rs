@@ -191,7 +191,6 @@ mod tests {
             json!({"SslVerifyPeers": true}),
             json!({"DicomTlsEnabled": true}),
             json!({"PostgreSQL": {"EnableSsl": true}}),
-            json!({"ReadOnly": true}),
             json!({"Authorization": {"WebServiceRootUrl": "http://x"}}),
             json!({"Authorization": {"Enable": true}}),
             json!({"AwsS3Storage": {"StorageEncryption": {"MasterKey": [1, "x"]}}}),
@@ -200,7 +199,7 @@ mod tests {
             assert!(only_error(values).contains("protection"));
         }
         for values in [
-            json!({"SslEnabled": false, "DicomTlsEnabled": false, "ReadOnly": false}),
+            json!({"SslEnabled": false, "DicomTlsEnabled": false}),
             json!({"Authorization": {"Enable": false, "WebServiceRootUrl": "http://x"}}),
             json!({"AwsS3Storage": {"StorageEncryption": {"Enable": false}}}),
         ] {

@@ -3,7 +3,7 @@
 //! `option`: the path in the configuration; `*` stands for a name that the user chooses.
 //! `type`: `bool`, `int:MIN..MAX`, `string`, `path`, `list` (of strings), `object`, `entries` (named objects, or arrays in an
 //! older form), `enum:A|B` (`enum|bool:` if booleans are taken too), `any`.
-//! `status`: see [`Status`].
+//! `status`: see [`Status`]. A fifth column, `node`: see [`Scope`].
 
 use serde_json::Value;
 use std::collections::HashMap;
@@ -20,6 +20,15 @@ pub enum Status {
     Moot,
     /// Protects, and is not obeyed yet: the server does not start when it asks for protection.
     Safety,
+}
+
+/// Whether the processes of a cluster may differ in an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// It must be equal on all of them.
+    Shared,
+    /// It concerns one process.
+    Node,
 }
 
 /// What values an option takes.
@@ -101,6 +110,7 @@ pub struct Spec {
     pub kind: Kind,
     pub default: Option<Value>,
     pub status: Status,
+    pub scope: Scope,
 }
 
 /// The table.
@@ -131,7 +141,12 @@ fn row(line: &'static str) -> Option<Spec> {
         _ => return None,
     };
     let default = if default == "-" { None } else { Some(serde_json::from_str(default).ok()?) };
-    Some(Spec { path, kind: Kind::parse(kind)?, default, status })
+    let scope = match columns.next() {
+        None => Scope::Shared,
+        Some("node") => Scope::Node,
+        Some(_) => return None,
+    };
+    Some(Spec { path, kind: Kind::parse(kind)?, default, status, scope })
 }
 
 impl Table {

@@ -93,6 +93,8 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
         log_levels: LogLevels::default(),
         modalities: modalities(settings, errors),
         scu: scu(settings),
+        jobs: super::cluster::jobs(settings),
+        read_only: settings.flag("ReadOnly"),
     }
 }
 
@@ -282,6 +284,7 @@ fn system(settings: &Settings) -> rest::SystemInfo {
         unknown_sop_class_accepted: settings.flag("UnknownSopClassAccepted"),
         max_file_in_archive_bytes: settings.integer("MaximumFileSizeInArchiveMB") << 20,
         temporary_directory: settings.path("TemporaryDirectory"),
+        synchronous_zip_stream: settings.flag("SynchronousZipStream"),
     }
 }
 

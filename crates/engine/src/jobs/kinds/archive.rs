@@ -1,0 +1,231 @@
+//! `Archive`: a ZIP of patients, studies, series and instances, kept as the output `archive` or sent while it is made.
+
+use crate::archive::{self, Characters, Plan, Progress, Request};
+use crate::jobs::submit::{create_pinned, error_of};
+use crate::jobs::{JobHandle, JobKind, JobOptions};
+use crate::{Ctx, Engine};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use model::job::{JobId, JobOutcome, NewOutput};
+use model::{Error, ErrorKind, Level, OrthancId, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// The key of the output (Orthanc: `/jobs/{id}/archive`).
+const KEY: &str = "archive";
+/// Pieces that wait for a slow client.
+const PIECES_AHEAD: usize = 4;
+/// How often a run looks at how far it is.
+const REPORT: Duration = Duration::from_millis(250);
+
+/// What goes into an archive, and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Archive {
+    resources: Vec<(String, String)>,
+    file_name: String,
+    utf8: bool,
+    #[serde(default)]
+    transcode: Option<String>,
+    #[serde(default)]
+    lossy_quality: Option<u8>,
+    /// It is sent while it is made.
+    #[serde(default)]
+    streamed: bool,
+}
+
+/// What a client may say about an archive.
+#[derive(Clone, Debug, Default)]
+pub struct ArchiveOptions {
+    /// `Filename`
+    pub file_name: Option<String>,
+    /// `Utf8`: names of entries keep all letters.
+    pub utf8: bool,
+    /// `Transcode`: a transfer syntax.
+    pub transcode: Option<String>,
+    /// `LossyQuality`
+    pub lossy_quality: Option<u8>,
+}
+
+impl Archive {
+    /// An archive of these resources. `default_name` is the name of the file without `.zip`.
+    ///
+    /// # Errors
+    /// `InexistentItem` names a resource that does not exist.
+    pub async fn new(eng: &Engine, ids: &[&str], default_name: &str, options: ArchiveOptions) -> Result<Self> {
+        let mut resources = Vec::with_capacity(ids.len());
+        for text in ids {
+            let missing = || Error::new(ErrorKind::InexistentItem, format!("Missing resource while creating an archive: {text}"));
+            let id: OrthancId = text.trim().parse().map_err(|_| missing())?;
+            let level = eng.index.level_of(id).await?.ok_or_else(missing)?;
+            resources.push((level.name().to_owned(), id.to_string()));
+        }
+        let file_name = options.file_name.unwrap_or_else(|| format!("{default_name}.zip"));
+        Ok(Self {
+            resources,
+            file_name: file_name.chars().filter(|c| *c != '"' && !c.is_control()).collect(),
+            utf8: options.utf8,
+            transcode: options.transcode,
+            lossy_quality: options.lossy_quality,
+            streamed: false,
+        })
+    }
+
+    pub fn file_name(&self) -> &str {
+        &self.file_name
+    }
+
+    async fn plan(&self, eng: &Arc<Engine>) -> Result<Plan> {
+        let damaged = || Error::new(ErrorKind::Database, "the stored arguments of this archive name no resources");
+        let resource = |(level, id): &(String, String)| Ok((Level::parse(level).ok_or_else(damaged)?, id.parse::<OrthancId>()?));
+        let resources: Vec<_> = self.resources.iter().map(resource).collect::<Result<_>>()?;
+        let characters = if self.utf8 { Characters::Utf8 } else { Characters::Ascii };
+        let request = Request { resources, characters, transcode: self.transcode.clone() };
+        archive::plan(eng, &Ctx::default(), &request).await
+    }
+
+    fn describe(&self, content: &mut Value, plan: &Plan) {
+        content["InstancesCount"] = plan.instances().into();
+        content["UncompressedSize"] = plan.size_bytes().to_string().into();
+        content["UncompressedSizeMB"] = (plan.size_bytes() >> 20).into();
+    }
+}
+
+#[async_trait]
+impl JobKind for Archive {
+    const TYPE: &'static str = "Archive";
+
+    fn content(&self) -> Value {
+        let mut content = json!({
+            "ArchiveSize": "0",
+            "ArchiveSizeMB": 0,
+            "Description": "REST API",
+            "InstancesCount": 0,
+            "UncompressedSize": "0",
+            "UncompressedSizeMB": 0,
+            "Utf8": self.utf8,
+        });
+        if let Some(syntax) = &self.transcode {
+            content["Transcode"] = syntax.as_str().into();
+        }
+        if let Some(quality) = self.lossy_quality {
+            content["LossyQuality"] = quality.into();
+        }
+        content
+    }
+
+    async fn run(&self, eng: &Arc<Engine>, job: &mut JobHandle) -> Result<Vec<NewOutput>> {
+        let plan = self.plan(eng).await?;
+        self.describe(job.content(), &plan);
+        if self.streamed { self.send(eng, job, plan).await } else { self.keep(eng, job, plan).await }
+    }
+}
+
+/// How far an archive is, told by the stream that makes it.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Progress>>);
+
+impl Seen {
+    fn report(&self) -> impl FnMut(Progress) + Send + 'static {
+        let seen = self.0.clone();
+        move |progress| *seen.lock().unwrap_or_else(PoisonError::into_inner) = progress
+    }
+
+    /// Puts the sizes into `Content`, and returns the share that is done.
+    fn show(&self, content: &mut Value, total_bytes: u64) -> f64 {
+        let Progress { bytes, archive_bytes, .. } = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        content["ArchiveSize"] = archive_bytes.to_string().into();
+        content["ArchiveSizeMB"] = (archive_bytes >> 20).into();
+        if total_bytes == 0 { 1.0 } else { (bytes as f64 / total_bytes as f64).min(1.0) }
+    }
+}
+
+impl Archive {
+    /// Sends the archive to the client that waits for it.
+    async fn send(&self, eng: &Arc<Engine>, job: &mut JobHandle, plan: Plan) -> Result<Vec<NewOutput>> {
+        let gone = || Error::new(ErrorKind::CannotWrite, "the client has gone");
+        let client = eng.node.streams.take(job.id()).ok_or_else(gone)?;
+        let (seen, total) = (Seen::default(), plan.size_bytes());
+        let mut pieces = archive::stream(eng, &Ctx::default(), plan, seen.report(), job.stop().clone());
+        while let Some(piece) = pieces.next().await {
+            let sent = job.stop().run_until_cancelled(client.send(Ok(piece?))).await;
+            sent.ok_or(ErrorKind::Canceled)?.map_err(|_| gone())?;
+            let share = seen.show(job.content(), total);
+            job.progress(share).await?;
+        }
+        Ok(vec![])
+    }
+
+    /// Keeps the archive in the storage area.
+    async fn keep(&self, eng: &Arc<Engine>, job: &mut JobHandle, plan: Plan) -> Result<Vec<NewOutput>> {
+        let (seen, total, cancel) = (Seen::default(), plan.size_bytes(), job.stop().child_token());
+        let pieces = archive::stream(eng, &Ctx::default(), plan, seen.report(), cancel.clone());
+        let written = archive::into_blob(eng, pieces);
+        tokio::pin!(written);
+        let blob = loop {
+            tokio::select! {
+                blob = &mut written => break blob?,
+                () = tokio::time::sleep(REPORT) => {}
+            }
+            let share = seen.show(job.content(), total);
+            if job.go_on().is_err() || job.progress(share).await.is_err() {
+                // What was written is removed before this ends.
+                cancel.cancel();
+            }
+        };
+        seen.show(job.content(), total);
+        Ok(vec![NewOutput { key: KEY.into(), blob, mime: "application/zip".into(), file_name: self.file_name.clone() }])
+    }
+}
+
+/// Makes an archive and sends it meanwhile (Orthanc: `SynchronousZipStream`). The job is an ordinary one that only this process
+/// can run; a client that goes away ends it as `Failure` 14. A read-only process sends without a job.
+///
+/// # Errors
+/// What made it fail before the first byte. Later failures end the stream.
+pub async fn stream(
+    eng: &Arc<Engine>,
+    ctx: &Ctx,
+    mut archive: Archive,
+    options: JobOptions,
+) -> Result<BoxStream<'static, Result<Bytes>>> {
+    if eng.config.read_only {
+        let plan = archive.plan(eng).await?;
+        return Ok(archive::stream(eng, ctx, plan, |_| {}, CancellationToken::new()));
+    }
+    archive.streamed = true;
+    let id = JobId::random();
+    let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
+    eng.node.streams.put(id, sender);
+    let mut ended = eng.node.waiters.wait_for(id);
+    if let Err(error) = create_pinned(eng, id, &archive, options).await {
+        eng.node.streams.take(id);
+        return Err(error);
+    }
+    // The channel closes when the run ends. Without a first piece, the end of the job says why.
+    let Some(first) = pieces.recv().await else {
+        return match ended.outcome().await {
+            Some(JobOutcome::Failure(error)) => Err(error_of(&error)),
+            _ => Ok(futures_util::stream::empty().boxed()),
+        };
+    };
+    let rest = futures_util::stream::unfold((pieces, ended, false), |(mut pieces, mut ended, over)| async move {
+        if over {
+            return None;
+        }
+        match pieces.recv().await {
+            Some(piece) => Some((piece, (pieces, ended, false))),
+            // A body that ends early must not look complete.
+            None => match ended.outcome().await {
+                Some(JobOutcome::Success(_)) => None,
+                _ => Some((Err(ErrorKind::Canceled.into()), (pieces, ended, true))),
+            },
+        }
+    });
+    Ok(futures_util::stream::once(async { first }).chain(rest).boxed())
+}

@@ -1,0 +1,18 @@
+//! Jobs: work that outlives its request, shared by all processes (`model::ports::jobs` says how).
+//!
+//! [`kinds`] lists what can be run, one file each. A door calls [`submit`] or [`run`]; [`node`] is this process as a member
+//! of the cluster: it beats once a second, claims what waits and runs it (`worker.rs`), and gives up what it may not run any more.
+
+mod handle;
+pub mod kinds;
+pub mod node;
+mod registry;
+mod submit;
+mod waiting;
+mod worker;
+
+pub use handle::JobHandle;
+pub use kinds::JobKind;
+pub use node::{Jobs, JobsConfig, LocalNode, start};
+pub use registry::{act, counts, delete, delete_output, ids, list, nodes, one, output};
+pub use submit::{JobOptions, run, submit};

@@ -1,0 +1,70 @@
+//! What clients ask of the registry (Orthanc: `/jobs`).
+
+use crate::{Ctx, Engine};
+use model::job::{Acted, Job, JobAction, JobId, JobOutput, Node};
+use model::{Error, ErrorKind, Result};
+
+/// The ids of all jobs, in ascending order of their text.
+pub async fn ids(eng: &Engine, _ctx: &Ctx) -> Result<Vec<JobId>> {
+    eng.index.job_ids().await
+}
+
+/// All jobs, in the same order.
+pub async fn list(eng: &Engine, _ctx: &Ctx) -> Result<Vec<Job>> {
+    eng.index.jobs(None).await
+}
+
+/// One job.
+///
+/// # Errors
+/// `InexistentItem`.
+pub async fn one(eng: &Engine, _ctx: &Ctx, id: JobId) -> Result<Job> {
+    let found = eng.index.jobs(Some(&[id])).await?.into_iter().next();
+    found.ok_or_else(|| Error::new(ErrorKind::InexistentItem, format!("no job {id}")))
+}
+
+/// Cancels, pauses, resumes or resubmits a job, whichever process runs it.
+pub async fn act(eng: &Engine, _ctx: &Ctx, id: JobId, action: JobAction) -> Result<Acted> {
+    eng.writable()?;
+    let acted = eng.index.act_on_job(id, action, eng.config.jobs.limits).await?;
+    if acted == Acted::Accepted && matches!(action, JobAction::Resume | JobAction::Resubmit) {
+        eng.node.poke();
+    }
+    Ok(acted)
+}
+
+/// Forgets an ended job.
+///
+/// # Errors
+/// `InexistentItem` if there is none that has ended.
+pub async fn delete(eng: &Engine, _ctx: &Ctx, id: JobId) -> Result<()> {
+    eng.writable()?;
+    eng.index.delete_job(id).await
+}
+
+/// An output of a job in `Success`.
+///
+/// # Errors
+/// `InexistentItem`.
+pub async fn output(eng: &Engine, _ctx: &Ctx, id: JobId, key: &str) -> Result<JobOutput> {
+    eng.index.job_output(id, key).await
+}
+
+/// Removes an output.
+///
+/// # Errors
+/// `InexistentItem`.
+pub async fn delete_output(eng: &Engine, _ctx: &Ctx, id: JobId, key: &str) -> Result<()> {
+    eng.writable()?;
+    eng.index.delete_job_output(id, key).await
+}
+
+/// How many jobs are in each state, in the order of [`model::job::JobState::ALL`].
+pub async fn counts(eng: &Engine, _ctx: &Ctx) -> Result<[u64; 6]> {
+    eng.index.job_counts().await
+}
+
+/// The processes of the cluster.
+pub async fn nodes(eng: &Engine, _ctx: &Ctx) -> Result<Vec<Node>> {
+    eng.index.nodes().await
+}

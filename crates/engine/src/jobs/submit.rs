@@ -1,0 +1,135 @@
+//! Creating jobs, and waiting for their end.
+
+use super::handle::is_transient;
+use super::kinds::JobKind;
+use super::waiting::Waiter;
+use super::worker;
+use crate::{Ctx, Engine};
+use model::job::{JobError, JobId, JobOutcome, JobState, NewJob};
+use model::{Error, ErrorKind, Result};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a waiting caller asks, if no hint comes: from the first to the second.
+const POLL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+
+/// What every creation may say (Orthanc: `Priority`, `UserData`).
+#[derive(Clone, Debug, Default)]
+pub struct JobOptions {
+    pub priority: i32,
+    pub user_data: Option<Value>,
+}
+
+/// Creates a job: every process sees it when this returns.
+///
+/// # Errors
+/// `DatabaseUnavailable`, `Database`.
+pub async fn submit<K: JobKind>(eng: &Arc<Engine>, _ctx: &Ctx, kind: &K, options: JobOptions) -> Result<JobId> {
+    create(eng, JobId::random(), kind, options, Waits::No).await
+}
+
+/// Creates a job and waits for its end (Orthanc: `Synchronous`). Returns its `Content`.
+///
+/// # Errors
+/// What made the job fail; `Canceled`.
+pub async fn run<K: JobKind>(eng: &Arc<Engine>, _ctx: &Ctx, kind: &K, options: JobOptions) -> Result<Value> {
+    let id = JobId::random();
+    let waiter = eng.node.waiters.wait_for(id);
+    create(eng, id, kind, options, Waits::Yes).await?;
+    end(eng, id, waiter).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Yes,
+    No,
+}
+
+fn new_job<K: JobKind>(id: JobId, kind: &K, options: JobOptions) -> Result<NewJob> {
+    let arguments = serde_json::to_value(kind).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
+    Ok(NewJob {
+        id,
+        kind: K::TYPE.into(),
+        version: K::VERSION,
+        arguments,
+        content: kind.content(),
+        user_data: options.user_data,
+        priority: options.priority,
+        pinned: None,
+        waiter: None,
+        claim: None,
+    })
+}
+
+/// A job that finds a free worker here is claimed from birth: one commit less, and nobody needs to be woken.
+async fn create<K: JobKind>(eng: &Arc<Engine>, id: JobId, kind: &K, options: JobOptions, waits: Waits) -> Result<JobId> {
+    eng.writable()?;
+    let node = &eng.node;
+    let permit = node.may_claim(eng.config.jobs.lease).then(|| node.workers.clone().try_acquire_owned().ok()).flatten();
+    let mut new = new_job(id, kind, options)?;
+    new.claim = permit.is_some().then(|| node.id());
+    new.waiter = (waits == Waits::Yes && permit.is_none()).then(|| node.id());
+    match eng.index.submit_job(new).await? {
+        Some(claimed) => worker::launch(eng, claimed, permit),
+        None => {
+            drop(permit);
+            node.poke();
+        }
+    }
+    Ok(id)
+}
+
+/// Creates a job that only this process may run, because it holds the socket that the result goes to. It runs at once.
+pub(super) async fn create_pinned<K: JobKind>(eng: &Arc<Engine>, id: JobId, kind: &K, options: JobOptions) -> Result<()> {
+    let node = eng.node.id();
+    let new = NewJob { pinned: Some(node), claim: Some(node), ..new_job(id, kind, options)? };
+    match eng.index.submit_job(new).await? {
+        Some(claimed) => worker::launch(eng, claimed, None),
+        None => eng.node.poke(),
+    }
+    Ok(())
+}
+
+/// Waits for the end of a job, whichever process runs it.
+async fn end(eng: &Engine, id: JobId, mut waiter: Waiter) -> Result<Value> {
+    let mut pause = POLL.0;
+    loop {
+        let woken = tokio::time::timeout(pause, waiter.news.changed()).await;
+        let seen = waiter.news.borrow_and_update().clone();
+        match seen.as_ref().map(|end| &end.outcome) {
+            Some(JobOutcome::Success(_)) => return Ok(seen.map(|end| end.checkpoint.content.clone()).unwrap_or_default()),
+            Some(JobOutcome::Failure(error)) => return Err(error_of(error)),
+            Some(JobOutcome::Paused | JobOutcome::Released) | None => {}
+        }
+        pause = if woken.is_ok() { POLL.0 } else { (pause * 2).min(POLL.1) };
+        // What another process ran is in the registry.
+        match eng.index.jobs(Some(&[id])).await {
+            Ok(found) => match found.into_iter().next() {
+                Some(job) if job.state == JobState::Success => return leave(eng, id, Ok(job.content)).await,
+                Some(job) if job.state == JobState::Failure => return leave(eng, id, Err(error_of(&job.error))).await,
+                Some(_) => {}
+                None => return Err(Error::new(ErrorKind::InexistentItem, format!("job {id} was deleted"))),
+            },
+            Err(error) if is_transient(error.kind()) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn leave(eng: &Engine, id: JobId, result: Result<Value>) -> Result<Value> {
+    if let Err(error) = eng.index.forget_waiters(eng.node.id(), &[id], eng.config.jobs.limits).await {
+        tracing::debug!(%error, "the record of a job stays until this process ends");
+    }
+    result
+}
+
+/// The failure of a job as the error of the request that waited for it.
+pub(super) fn error_of(error: &JobError) -> Error {
+    let kind = ErrorKind::from_code(error.code).unwrap_or(ErrorKind::Internal);
+    let made = Error::new(kind, error.details.clone());
+    match &error.payload {
+        Some(payload) => made.with_payload(payload.clone()),
+        None => made,
+    }
+}

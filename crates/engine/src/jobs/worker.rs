@@ -1,0 +1,168 @@
+//! Claims what waits, and runs it.
+
+use super::handle::{JobHandle, Reason, Stopper, is_transient};
+use super::kinds;
+use super::node::lock;
+use crate::{Engine, sweeps};
+use futures_util::FutureExt;
+use model::job::{ClaimedJob, JobEnd, JobError, JobOutcome, NewOutput};
+use model::{ErrorKind, Result};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+/// How long an interrupted step may take to tidy up.
+const TIDY: Duration = Duration::from_millis(500);
+/// A run that met a database that is away waits so long before it gives its job back.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// Claims jobs whenever some may wait and workers are free.
+pub(super) async fn claim_loop(eng: Arc<Engine>, stop: CancellationToken) {
+    if eng.config.jobs.workers == 0 {
+        return;
+    }
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = eng.node.look.notified() => {}
+        }
+        let free = || eng.node.workers.available_permits();
+        while free() > 0 && eng.node.may_claim(eng.config.jobs.lease) && eng.node.work.swap(false, Relaxed) {
+            match claim(&eng, free()).await {
+                Ok(true) => eng.node.work.store(true, Relaxed),
+                Ok(false) => {}
+                // The next beat looks again.
+                Err(error) => tracing::debug!(%error, "no job could be claimed"),
+            }
+        }
+    }
+}
+
+/// Claims as many jobs as there are free workers. Whether more may wait that this process could run now.
+async fn claim(eng: &Arc<Engine>, free: usize) -> Result<bool> {
+    let node = &eng.node;
+    let Ok(mut permits) = node.workers.clone().try_acquire_many_owned(u32::try_from(free).unwrap_or(u32::MAX)) else {
+        // A request took a worker meanwhile.
+        return Ok(true);
+    };
+    let jobs = eng.index.claim_jobs(node.id(), free).await?;
+    let full = jobs.len() == free;
+    if jobs.is_empty() && free == eng.config.jobs.workers {
+        if let Some(job) = eng.index.claim_suspect(node.id()).await? {
+            tracing::warn!(job.id = %job.claim.job, job.crashes, "runs alone: the processes that ran it before died");
+            launch(eng, job, Some(permits));
+        }
+        return Ok(false);
+    }
+    for job in jobs {
+        let permit = permits.split(1);
+        launch(eng, job, permit);
+    }
+    Ok(full)
+}
+
+/// Runs a claimed job in a task of its own. The permit is given back at the end.
+pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSemaphorePermit>) {
+    let stopper = Arc::new(Stopper::default());
+    lock(&eng.node.running).insert(job.claim.job, (job.claim, stopper.clone()));
+    let task = {
+        let eng = eng.clone();
+        async move {
+            let claim = job.claim;
+            run(&eng, job, stopper).await;
+            let mut running = lock(&eng.node.running);
+            if running.get(&claim.job).is_some_and(|(current, _)| *current == claim) {
+                running.remove(&claim.job);
+            }
+            drop(running);
+            drop(permit);
+            if eng.node.work.load(Relaxed) {
+                eng.node.look.notify_one();
+            }
+        }
+    };
+    eng.node.tasks.spawn(task);
+}
+
+/// One run, from the claim to the end that the registry accepted.
+async fn run(eng: &Arc<Engine>, mut job: ClaimedJob, stopper: Arc<Stopper>) {
+    let began = Instant::now();
+    let mut handle = JobHandle::new(eng.clone(), &mut job, stopper.clone());
+    let result = {
+        let run = AssertUnwindSafe(kinds::run(eng, &mut handle, &job)).catch_unwind();
+        tokio::pin!(run);
+        tokio::select! {
+            result = &mut run => Some(result),
+            () = stopper.interrupted() => tokio::time::timeout(TIDY, run).await.ok(),
+        }
+    };
+    let outcome = match (result, stopper.reason()) {
+        (_, Some(Reason::Lost)) => return tracing::warn!(job.id = %job.claim.job, "another process owns this job now"),
+        (Some(Ok(Ok(outputs))), _) => JobOutcome::Success(outputs),
+        (_, Some(Reason::Cancel)) => JobOutcome::Failure(JobError::canceled()),
+        (Some(Err(_)), _) => JobOutcome::Failure(kinds::panicked()),
+        (_, Some(_)) if job.pinned => {
+            JobOutcome::Failure(JobError::new(ErrorKind::CannotWrite, "the download ended before the archive did"))
+        }
+        (_, Some(Reason::Pause)) => JobOutcome::Paused,
+        (_, Some(Reason::Release)) | (None, None) => JobOutcome::Released,
+        (Some(Ok(Err(error))), None) if is_transient(error.kind()) && !job.pinned => {
+            tokio::time::sleep(AWAY).await;
+            JobOutcome::Released
+        }
+        (Some(Ok(Err(error))), None) => JobOutcome::Failure(JobError::from(&error)),
+    };
+    finish(eng, &job, handle.end(outcome), began.elapsed(), &stopper).await;
+}
+
+/// Tells the registry until it answers.
+async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Duration, stopper: &Stopper) {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        if stopper.reason() == Some(Reason::Lost) {
+            return tracing::warn!(job.id = %job.claim.job, "another process owns this job now");
+        }
+        match eng.index.finish_job(job.claim, end.clone(), eng.config.jobs.limits).await {
+            Ok(true) => break,
+            Ok(false) => {
+                tracing::warn!(job.id = %job.claim.job, "another process owns this job now");
+                return discard(eng, &end).await;
+            }
+            Err(error) if is_transient(error.kind()) => {
+                if error.kind() == ErrorKind::Busy {
+                    // The names of the outputs are gone: the files must be made again.
+                    end.outcome = JobOutcome::Released;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+            Err(error) => {
+                tracing::error!(job.id = %job.claim.job, %error, "the end of a job cannot be kept");
+                end.outcome = JobOutcome::Failure(JobError::from(&error));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(30));
+            }
+        }
+    }
+    let duration_ms = took.as_millis() as u64;
+    let (name, details) = match &end.outcome {
+        JobOutcome::Success(_) => ("Success", ""),
+        JobOutcome::Failure(error) => ("Failure", error.details.as_str()),
+        JobOutcome::Paused => ("Paused", ""),
+        JobOutcome::Released => ("released", ""),
+    };
+    tracing::info!(job.id = %job.claim.job, job.kind = job.kind, duration_ms, details, "job: {name}");
+    eng.node.waiters.announce(job.claim.job, Some(Arc::new(end)));
+}
+
+/// Removes outputs that were not published.
+async fn discard(eng: &Engine, end: &JobEnd) {
+    if let JobOutcome::Success(outputs) = &end.outcome {
+        for NewOutput { blob, .. } in outputs {
+            sweeps::discard(eng, blob.id).await;
+        }
+    }
+}

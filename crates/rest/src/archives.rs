@@ -1,0 +1,167 @@
+//! `/{level}/{id}/archive` and `/tools/create-archive` (Orthanc book, "Downloading a ZIP archive"). `media` comes later.
+
+use crate::creation::{self, Fields};
+use crate::jobs::created;
+use crate::state::Rest;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::{Bytes, BytesMut};
+use engine::Ctx;
+use engine::jobs::kinds::{Archive, ArchiveOptions, archive};
+use engine::jobs::{self, JobOptions};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use http::{HeaderValue, header};
+use model::{Error, ErrorKind, Level, Result};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use web::error::HttpResult;
+use web::range::File;
+use web::{Caller, Params};
+
+/// The name of an archive of several resources.
+const SEVERAL: &str = "Archive";
+/// Bytes of a temporary file that are read at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+pub fn routes() -> Router<Arc<Rest>> {
+    let levels = [Level::Patient, Level::Study, Level::Series].into_iter();
+    levels
+        .fold(Router::new(), |router, level| {
+            router.route(&format!("/{}/{{id}}/archive", level.folder()), get(get_one).post(post_one))
+        })
+        .route("/tools/create-archive", get(get_several).post(post_several))
+}
+
+/// What the query string says about an archive.
+fn options(params: &Params) -> Result<ArchiveOptions> {
+    let text = |key| params.get(key).filter(|t| !t.is_empty()).map(str::to_owned);
+    Ok(ArchiveOptions {
+        file_name: text("filename"),
+        utf8: false,
+        transcode: text("transcode"),
+        lossy_quality: params.number("lossy-quality")?,
+    })
+}
+
+/// What a body says about an archive.
+fn options_in(fields: &Fields) -> Result<ArchiveOptions> {
+    Ok(ArchiveOptions {
+        file_name: fields.string("Filename")?.map(str::to_owned),
+        utf8: fields.flag("Utf8", false)?,
+        transcode: fields.string("Transcode")?.map(str::to_owned),
+        lossy_quality: fields.integer("LossyQuality")?,
+    })
+}
+
+/// `GET /{level}/{id}/archive`.
+async fn get_one(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    Path(id): Path<String>,
+    params: Params,
+) -> HttpResult<Response> {
+    let archive = Archive::new(&rest.engine, &[&id], &id, options(&params)?).await?;
+    answer(&rest, &ctx, archive, JobOptions::default()).await
+}
+
+/// `POST /{level}/{id}/archive`.
+async fn post_one(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    Path(id): Path<String>,
+    body: Body,
+) -> HttpResult<Response> {
+    let fields = match creation::json(body, "").await? {
+        Value::Object(map) => Fields(map),
+        _ => Fields(Map::new()),
+    };
+    let archive = Archive::new(&rest.engine, &[&id], &id, options_in(&fields)?).await?;
+    create(&rest, &ctx, archive, &fields).await
+}
+
+/// `GET /tools/create-archive?resources=…,…`.
+async fn get_several(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, params: Params) -> HttpResult<Response> {
+    let missing = || Error::new(ErrorKind::BadRequest, "Missing resources argument");
+    let ids: Vec<&str> = params.get("resources").ok_or_else(missing)?.split(',').filter(|id| !id.is_empty()).collect();
+    let archive = Archive::new(&rest.engine, &ids, SEVERAL, options(&params)?).await?;
+    answer(&rest, &ctx, archive, JobOptions::default()).await
+}
+
+/// `POST /tools/create-archive`: an array of ids, or an object with `Resources`.
+async fn post_several(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: Body) -> HttpResult<Response> {
+    let bad = |message: &str| Error::new(ErrorKind::BadDicom, message);
+    let body = creation::json(body, "Expected a list of resources to archive in the body").await?;
+    let (ids, fields) = match body {
+        Value::Object(map) => {
+            let ids = map.get("Resources").cloned().ok_or_else(|| bad("Missing field Resources in the JSON body"))?;
+            (ids, Fields(map))
+        }
+        other => (other, Fields(Map::new())),
+    };
+    let ids = creation::strings(&ids).ok_or_else(|| bad("Expected a list of strings that name the resources"))?;
+    let archive = Archive::new(&rest.engine, &ids, SEVERAL, options_in(&fields)?).await?;
+    create(&rest, &ctx, archive, &fields).await
+}
+
+async fn create(rest: &Rest, ctx: &Ctx, archive: Archive, fields: &Fields) -> HttpResult<Response> {
+    let options = fields.options()?;
+    if fields.is_synchronous()? {
+        return answer(rest, ctx, archive, options).await;
+    }
+    Ok(created(jobs::submit(&rest.engine, ctx, &archive, options).await?).into_response())
+}
+
+/// The archive itself: while it is made, or with its length after it was made (`SynchronousZipStream`).
+async fn answer(rest: &Rest, ctx: &Ctx, archive: Archive, options: JobOptions) -> HttpResult<Response> {
+    let file_name = archive.file_name().to_owned();
+    if rest.system.synchronous_zip_stream || rest.system.read_only {
+        let bytes = archive::stream(&rest.engine, ctx, archive, options).await?;
+        let mut response = Body::from_stream(bytes).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
+        if let Ok(name) = HeaderValue::try_from(format!("filename=\"{file_name}\"")) {
+            headers.insert(header::CONTENT_DISPOSITION, name);
+        }
+        return Ok(response);
+    }
+    let bytes = archive::stream(&rest.engine, ctx, archive, options).await?;
+    let (spooled, size_bytes) = collect(rest, bytes).await?;
+    let file = File { size_bytes, mime: "application/zip".into(), etag: None, filename: Some(file_name), range: None };
+    Ok(file.respond(pieces(spooled)))
+}
+
+/// Takes the whole archive into a temporary file, even if the client goes away meanwhile: then its job still succeeds.
+async fn collect(rest: &Rest, mut bytes: BoxStream<'static, Result<Bytes>>) -> Result<(tokio::fs::File, u64)> {
+    let mut file = tokio::fs::File::from_std(crate::upload::spool(rest)?);
+    let cannot = |e| Error::new(ErrorKind::CannotWrite, "cannot write a temporary file (TemporaryDirectory)").caused_by(e);
+    let all = tokio::spawn(async move {
+        let mut size = 0;
+        while let Some(piece) = bytes.next().await {
+            let piece = piece?;
+            size += piece.len() as u64;
+            file.write_all(&piece).await.map_err(cannot)?;
+        }
+        file.flush().await.map_err(cannot)?;
+        file.rewind().await.map_err(cannot)?;
+        Ok((file, size))
+    });
+    all.await.map_err(|e| Error::new(ErrorKind::Internal, "the archive was not finished").caused_by(e))?
+}
+
+/// The bytes of a file from its start.
+fn pieces(file: tokio::fs::File) -> BoxStream<'static, Result<Bytes>> {
+    let read = |mut file: tokio::fs::File| async move {
+        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+        match file.read_buf(&mut piece).await {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(piece.freeze()), file)),
+            Err(e) => Some((Err(Error::new(ErrorKind::Corrupted, "a temporary file cannot be read").caused_by(e)), file)),
+        }
+    };
+    futures_util::stream::unfold(file, read).boxed()
+}
