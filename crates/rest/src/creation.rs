@@ -45,15 +45,6 @@ impl Fields {
         self.0.get(key).map(|v| v.as_str().ok_or_else(|| bad(format!("String value expected in field: {key}")))).transpose()
     }
 
-    /// The strings of an array.
-    ///
-    /// # Errors
-    /// `BadDicom` if the field is missing, or no array of strings.
-    pub fn strings(&self, key: &str) -> Result<Vec<&str>> {
-        let value = self.0.get(key).ok_or_else(|| bad(format!("Missing field in JSON: \"{key}\"")))?;
-        strings(value).ok_or_else(|| bad(format!("JSON field \"{key}\" must contain an array")))
-    }
-
     /// `Synchronous`, or else `Asynchronous`; without both, the caller waits.
     pub fn is_synchronous(&self) -> Result<bool> {
         if self.0.contains_key("Synchronous") { self.flag("Synchronous", true) } else { Ok(!self.flag("Asynchronous", false)?) }
