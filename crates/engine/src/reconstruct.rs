@@ -34,6 +34,7 @@ pub enum Files {
 /// `UnknownResource`, `InexistentFile`, `Corrupted` for a file that is no longer what was stored. What was done before the
 /// error stays.
 pub async fn reconstruct(eng: &Engine, ctx: &Ctx, (level, id): (Level, OrthancId), reach: Reach, files: Files) -> Result<()> {
+    eng.writable()?;
     let instances = ids(eng, Level::Instance, Some((level, id))).await?;
     if instances.is_empty() {
         return Err(ErrorKind::UnknownResource.into());
@@ -62,6 +63,7 @@ pub async fn reconstruct(eng: &Engine, ctx: &Ctx, (level, id): (Level, OrthancId
 /// # Errors
 /// As [`reconstruct`].
 pub async fn everything(eng: &Engine, ctx: &Ctx, files: Files) -> Result<()> {
+    eng.writable()?;
     for study in ids(eng, Level::Study, None).await? {
         match reconstruct(eng, ctx, (Level::Study, study), Reach::AllLevels, files).await {
             Err(error) if error.kind() == ErrorKind::UnknownResource => {}

@@ -35,6 +35,7 @@ pub async fn modality(eng: &Engine, name: &str) -> Result<Modality> {
 /// # Errors
 /// `BadDicom` for a bad name; as [`Modality::parse`].
 pub async fn put_modality(eng: &Engine, _ctx: &Ctx, name: &str, definition: &Value) -> Result<()> {
+    eng.writable()?;
     check_name(name)?;
     let definition = Modality::parse(definition)?.to_json();
     eng.index.put_remote(RemoteKind::Modality, name, &definition).await
@@ -45,6 +46,7 @@ pub async fn put_modality(eng: &Engine, _ctx: &Ctx, name: &str, definition: &Val
 /// # Errors
 /// `InexistentItem`.
 pub async fn delete_modality(eng: &Engine, _ctx: &Ctx, name: &str) -> Result<()> {
+    eng.writable()?;
     if eng.index.delete_remote(RemoteKind::Modality, name).await? {
         return Ok(());
     }

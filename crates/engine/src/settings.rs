@@ -166,6 +166,7 @@ pub async fn set_unknown_sop_class_accepted(eng: &Engine, _ctx: &Ctx, accepted: 
 
 /// Sets how much is logged, of one category or of all.
 pub async fn set_log_level(eng: &Engine, _ctx: &Ctx, category: Option<Category>, verbosity: Verbosity) -> Result<()> {
+    eng.writable()?;
     reload(eng).await?;
     let mut levels = eng.settings.log_levels();
     match category {

@@ -31,20 +31,15 @@ pub(crate) async fn run(eng: Arc<Engine>, stop: CancellationToken) {
     }
 }
 
-/// Every sweep once.
+/// Every sweep once: also what processes left that were killed, blobs without a row and rows of deleted resources.
 pub async fn all(eng: &Engine) -> Result<()> {
+    let orphans = eng.index.sweep_intents().await?;
+    if orphans > 0 {
+        tracing::info!(orphans, "blobs that an ended process may have left behind are removed");
+    }
     eng.index.sweep_stability().await?;
     while eng.index.sweep_tombstones().await? {}
     deleted(eng).await
-}
-
-/// Removes what an earlier, killed process left: blobs without a row, rows of deleted resources. Run it at the start.
-pub async fn recover(eng: &Engine) -> Result<()> {
-    let orphans = eng.index.sweep_intents().await?;
-    if orphans > 0 {
-        tracing::info!(orphans, "blobs that an earlier process may have left behind are removed");
-    }
-    all(eng).await
 }
 
 /// Removes blobs that no row refers to, once nobody who found such a row can still be reading.

@@ -74,6 +74,7 @@ pub async fn store_as(
     content: ContentType,
     compression: Compression,
 ) -> Result<()> {
+    eng.writable()?;
     let old = read::locate(eng, ctx, level, id, content).await?.attachment;
     if old.compression == compression {
         return Ok(());

@@ -21,6 +21,7 @@ mod pieces;
 mod reconstruct;
 mod remotes;
 mod resources;
+mod send;
 mod state;
 mod system;
 mod tags;
@@ -52,6 +53,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(changes::routes())
         .merge(find::routes())
         .merge(jobs::routes())
+        .merge(send::routes())
         .merge(archives::routes())
         .merge(cluster::routes())
         .merge(tools::routes())

@@ -62,7 +62,7 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
 
 /// Cleans up after the last run, brings in what the configuration says, and takes part in the work of all processes.
 async fn join(engine: &Arc<Engine>, config: &config::orthanc::Config) -> anyhow::Result<Jobs> {
-    sweeps::recover(engine).await.context("cannot clean up after the last run")?;
+    sweeps::all(engine).await.context("cannot clean up after the last run")?;
     let configured = engine::settings::Configured {
         accepted_transfer_syntaxes: &config.system.accepted_transfer_syntaxes,
         unknown_sop_class_accepted: config.system.unknown_sop_class_accepted,

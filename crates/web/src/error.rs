@@ -41,15 +41,9 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         NotImplemented => StatusCode::NOT_IMPLEMENTED,
         Busy | DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         StorageFull => StatusCode::INSUFFICIENT_STORAGE,
-        Internal
-        | Timeout
-        | NetworkProtocol
-        | NoPresentationContext
-        | Database
-        | Corrupted
-        | CannotWrite
-        | Script
-        | Canceled => StatusCode::INTERNAL_SERVER_ERROR,
+        Internal | Timeout | NetworkProtocol | NoPresentationContext | Database | Corrupted | CannotWrite | Script | Canceled => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 

@@ -216,7 +216,18 @@ async fn beat_loop(eng: Arc<Engine>, stop: CancellationToken) {
     }
 }
 
+/// Beats. Settings that changed are read and obeyed at once, and a second beat says so: whoever changed them waits for it.
 async fn beat(eng: &Arc<Engine>) -> Result<()> {
+    let obeyed = eng.settings.version();
+    if beat_once(eng).await? != obeyed {
+        crate::settings::reload(eng).await?;
+        beat_once(eng).await?;
+    }
+    Ok(())
+}
+
+/// One beat. Returns the version of the settings.
+async fn beat_once(eng: &Arc<Engine>) -> Result<i64> {
     let node = &eng.node;
     let sent = Instant::now();
     let running = lock(&node.running).keys().copied().collect();
@@ -233,7 +244,8 @@ async fn beat(eng: &Arc<Engine>) -> Result<()> {
         tracing::warn!("the other processes took this one for dead; it begins anew");
         node.stop_all(Reason::Lost);
         *lock(&node.id) = NodeId::random();
-        return join(eng).await;
+        join(eng).await?;
+        return Ok(tick.settings);
     }
     *lock(&node.heard) = Some(sent);
     if tick.rescued > 0 {
@@ -248,10 +260,7 @@ async fn beat(eng: &Arc<Engine>) -> Result<()> {
     if tick.due {
         node.sweeps.notify_one();
     }
-    if tick.settings != beat.settings {
-        crate::settings::reload(eng).await?;
-    }
-    Ok(())
+    Ok(tick.settings)
 }
 
 /// Passes a client's wish on to a run.

@@ -3,7 +3,7 @@
 use crate::archive::{self, Characters, Plan, Progress, Request};
 use crate::jobs::submit::{create_pinned, error_of};
 use crate::jobs::{JobHandle, JobKind, JobOptions};
-use crate::{Ctx, Engine};
+use crate::{Ctx, Engine, files};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -58,13 +58,14 @@ impl Archive {
     /// # Errors
     /// `InexistentItem` names a resource that does not exist.
     pub async fn new(eng: &Engine, ids: &[&str], default_name: &str, options: ArchiveOptions) -> Result<Self> {
-        let mut resources = Vec::with_capacity(ids.len());
-        for text in ids {
-            let missing = || Error::new(ErrorKind::InexistentItem, format!("Missing resource while creating an archive: {text}"));
-            let id: OrthancId = text.trim().parse().map_err(|_| missing())?;
-            let level = eng.index.level_of(id).await?.ok_or_else(missing)?;
-            resources.push((level.name().to_owned(), id.to_string()));
-        }
+        let missing =
+            |id: &str| Error::new(ErrorKind::InexistentItem, format!("Missing resource while creating an archive: {id}"));
+        let parsed: Vec<OrthancId> = ids.iter().map(|id| id.trim().parse().map_err(|_| missing(id))).collect::<Result<_>>()?;
+        let found = files::levels(eng, &Ctx::default(), &parsed).await.map_err(|error| match error.kind() {
+            ErrorKind::UnknownResource => Error::new(ErrorKind::InexistentItem, error.message()),
+            _ => error,
+        })?;
+        let resources = found.into_iter().map(|(level, id)| (level.name().to_owned(), id.to_string())).collect();
         let file_name = options.file_name.unwrap_or_else(|| format!("{default_name}.zip"));
         Ok(Self {
             resources,

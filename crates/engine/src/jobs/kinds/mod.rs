@@ -1,8 +1,10 @@
 //! The kinds of job that this version runs. A new kind is one file here and one line in [`ALL`].
 
 pub mod archive;
+mod modality_store;
 
 pub use archive::{Archive, ArchiveOptions};
+pub use modality_store::DicomModalityStore;
 
 use super::JobHandle;
 use crate::Engine;
@@ -60,7 +62,7 @@ const fn entry<K: JobKind>() -> Entry {
 }
 
 /// Every kind.
-pub(super) const ALL: &[Entry] = &[entry::<Archive>()];
+pub(super) const ALL: &[Entry] = &[entry::<Archive>(), entry::<DicomModalityStore>()];
 
 /// Runs a claimed job.
 pub(super) async fn run(eng: &Arc<Engine>, job: &mut JobHandle, claimed: &ClaimedJob) -> Result<Vec<NewOutput>> {

@@ -1,0 +1,79 @@
+//! `POST /modalities/{id}/store`: sends resources to a DICOM node, as a job (Orthanc book, "Sending resources").
+
+use crate::creation::{self, Fields};
+use crate::jobs::created;
+use crate::state::Rest;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use engine::jobs;
+use engine::jobs::kinds::DicomModalityStore;
+use engine::send::SendOptions;
+use model::{Error, ErrorKind, OrthancId, Result};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::Duration;
+use web::error::HttpResult;
+use web::{Caller, Json};
+
+pub fn routes() -> Router<Arc<Rest>> {
+    Router::new().route("/modalities/{id}/store", post(post_store))
+}
+
+fn bad(message: &str) -> Error {
+    Error::new(ErrorKind::BadDicom, message)
+}
+
+/// The ids in the body, and its other members: an object with `Resources`, an array, or one bare id.
+async fn asked(body: Body) -> Result<(Vec<OrthancId>, Fields)> {
+    let bytes = web::body::read(body, web::json::MAX_JSON_BYTES).await?;
+    if let Some(id) = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()) {
+        return Ok((vec![id], Fields(Map::new())));
+    }
+    let ids = |value: &Value| {
+        let texts = creation::strings(value).ok_or_else(|| bad("JSON field \"Resources\" must contain an array"))?;
+        texts.into_iter().map(str::parse).collect::<Result<Vec<OrthancId>>>()
+    };
+    match serde_json::from_slice(&bytes).map_err(|_| bad("Must provide a JSON value"))? {
+        Value::Object(members) => {
+            let resources = members.get("Resources").ok_or_else(|| bad("Missing field in JSON: \"Resources\""))?;
+            Ok((ids(resources)?, Fields(members)))
+        }
+        Value::String(id) => Ok((vec![id.parse()?], Fields(Map::new()))),
+        other => Ok((ids(&other)?, Fields(Map::new()))),
+    }
+}
+
+fn options(fields: &Fields) -> Result<SendOptions> {
+    if fields.flag("StorageCommitment", false)? {
+        return Err(Error::new(ErrorKind::NotImplemented, "StorageCommitment comes later"));
+    }
+    let text = |key| Ok::<_, Error>(fields.string(key)?.map(str::to_owned));
+    let originator = text("MoveOriginatorAet")?;
+    let id = fields.integer::<u16>("MoveOriginatorID")?;
+    Ok(SendOptions {
+        local_aet: text("LocalAet")?,
+        called_aet: text("CalledAet")?,
+        host: text("Host")?,
+        port: fields.integer("Port")?,
+        timeout: fields.integer::<u32>("Timeout")?.map(|s| Duration::from_secs(s.into())),
+        move_originator: originator.zip(Some(id.unwrap_or(0))),
+    })
+}
+
+async fn post_store(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    Path(modality): Path<String>,
+    body: Body,
+) -> HttpResult<Response> {
+    let (ids, fields) = asked(body).await?;
+    let (options, permissive) = (options(&fields)?, fields.flag("Permissive", false)?);
+    let job = DicomModalityStore::new(&rest.engine, &ctx, &modality, &ids, options, permissive).await?;
+    if fields.is_synchronous()? {
+        return Ok(Json(jobs::run(&rest.engine, &ctx, &job, fields.options()?).await?).into_response());
+    }
+    Ok(created(jobs::submit(&rest.engine, &ctx, &job, fields.options()?).await?).into_response())
+}
