@@ -1,4 +1,4 @@
-"""kill -9 at random moments while eight connections store and one client follows the changes.
+"""kill -9 at random moments while eight connections store and one client follows the changes: of one process, and of three.
 
 `CHAOS_STORES`, `CHAOS_KILLS` and `CHAOS_SEED` set the size: `make test` runs a small one.
 """
@@ -10,6 +10,8 @@ import time
 
 import requests
 from dicom import dicom_bytes, instance
+from follower import Follower
+from jobs import wait_for
 
 STORES = int(os.environ.get('CHAOS_STORES', '2000'))
 KILLS = int(os.environ.get('CHAOS_KILLS', '5'))
@@ -19,10 +21,13 @@ PER_STUDY = 500
 
 
 class Stores:
-    """Stores instances on several connections, each again until it is acknowledged."""
+    """Stores instances on several connections, each again until it is acknowledged.
 
-    def __init__(self, url):
-        self.url = url
+    `again`: the statuses of a gateway whose process died within, or that finds none ready. Any other refusal is a problem.
+    """
+
+    def __init__(self, url, again=()):
+        self.url, self.again = url, again
         self.lock = threading.Lock()
         self.next = 0
         self.acknowledged = {}
@@ -46,6 +51,9 @@ class Stores:
                 except requests.RequestException:
                     time.sleep(0.02)
                     continue
+                if answer.status_code in self.again:
+                    time.sleep(0.02)
+                    continue
                 if answer.ok:
                     with self.lock:
                         self.acknowledged[answer.json()['ID']] = hashlib.md5(body).hexdigest()
@@ -56,64 +64,67 @@ class Stores:
         return any(thread.is_alive() for thread in self.threads)
 
 
-class Follower:
-    """Polls `/changes?since=` as clients do."""
-
-    def __init__(self, url):
-        self.url = url
-        self.last = 0
-        self.went_back = 0
-        self.seen = []
-
-    def poll(self):
-        """Takes a page; says whether it was the last."""
-        try:
-            page = requests.get('%s/changes?since=%d&limit=1000' % (self.url, self.last), timeout=5).json()
-        except requests.RequestException:
-            return False
-        self.went_back += page['Last'] < self.last
-        self.last = max(self.last, page['Last'])
-        self.seen += [(change['ChangeType'], change['ID']) for change in page['Changes']]
-        return page['Done']
-
-    def count(self, kind):
-        ids = [identifier for name, identifier in self.seen if name == kind]
-        assert len(ids) == len(set(ids)), '%s came twice for one resource' % kind
-        return len(ids)
-
-
-def test_nothing_acknowledged_is_lost(node):
-    dice = random.Random(SEED)
-    one = node({'StableAge': 3600}).start()
-    stores, follower = Stores(one.url), Follower(one.url)
-    # The kills are spread over the stores, so that each of them hits a busy server.
-    moments = sorted(dice.sample(range(STORES // 20, STORES - STORES // 20), KILLS))
-    kills = 0
-    while stores.running():
-        follower.poll()
-        if kills < KILLS and len(stores.acknowledged) >= moments[kills]:
-            one.kill()
-            one.start()
-            kills += 1
-        time.sleep(0.01)
-    while not follower.poll():
-        pass
-    assert kills == KILLS, 'the stores ended before the last kill'
-    assert not stores.problems
-
-    one.kill()
-    one.start()  # the sweep at the start removes what the kills left
-    listed = set(requests.get(one.url + '/instances').json())
+def check(url, storage, stores, follower):
+    """Everything that was acknowledged is there, once; nothing else is; the counts and the changes agree."""
+    listed = set(requests.get(url + '/instances').json())
     assert listed == set(stores.acknowledged)
-    statistics = requests.get(one.url + '/statistics').json()
+    statistics = requests.get(url + '/statistics').json()
     studies = -(-STORES // PER_STUDY)
     assert (statistics['CountInstances'], statistics['CountStudies']) == (STORES, studies)
     for identifier, digest in stores.acknowledged.items():
-        body = requests.get('%s/instances/%s/file' % (one.url, identifier)).content
+        body = requests.get('%s/instances/%s/file' % (url, identifier)).content
         assert hashlib.md5(body).hexdigest() == digest
-    end = time.monotonic() + 10
-    while len(one.blobs()) != STORES and time.monotonic() < end:
-        time.sleep(0.1)
-    assert len(one.blobs()) == STORES
+    wait_for(lambda: len(storage.blobs()) == STORES, 30, 'the removal of files without a row')
     assert follower.went_back == 0
     assert (follower.count('NewInstance'), follower.count('NewStudy')) == (STORES, studies)
+
+
+def chaos(url, stores, follower, kill):
+    """Follows the changes and calls `kill` at random moments until all is stored."""
+    # The kills are spread over the stores, so that each of them hits a busy server.
+    moments = sorted(random.Random(SEED).sample(range(STORES // 20, STORES - STORES // 20), KILLS))
+    while stores.running():
+        follower.poll()
+        if moments and len(stores.acknowledged) >= moments[0]:
+            moments.pop(0)
+            kill()
+        time.sleep(0.01)
+    wait_for(follower.poll, 60, 'the end of the changes')
+    assert not moments, 'the stores ended before the last kill'
+    assert not stores.problems, stores.problems[:3]
+
+
+def test_nothing_acknowledged_is_lost(node):
+    one = node({'StableAge': 3600}).start()
+    stores, follower = Stores(one.url), Follower(one.url)
+
+    def kill():
+        one.kill()
+        one.start()
+
+    chaos(one.url, stores, follower, kill)
+    kill()  # the sweep at the start removes what the kills left
+    check(one.url, one, stores, follower)
+
+
+def test_nothing_acknowledged_is_lost_behind_the_gateway(cluster):
+    """One process after the other dies; the next one is killed when the last is back or still starting."""
+    made_of = cluster({'StableAge': 3600}).start()
+    dice = random.Random(SEED)
+    url = made_of.gateway.url
+    stores, follower = Stores(url, again=(502, 503)), Follower(url)
+    starting = []
+
+    def kill():
+        for node in starting:
+            node.wait_until_ready()
+        victim = dice.choice(made_of.nodes)
+        victim.kill()
+        victim.spawn()
+        starting[:] = [victim]
+
+    chaos(url, stores, follower, kill)
+    for node in made_of.nodes:
+        node.wait_until_ready()
+    for node in made_of.nodes:
+        check(node.url, node, stores, follower)
