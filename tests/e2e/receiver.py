@@ -54,4 +54,6 @@ class Receiver:
 
     def end(self):
         self.go_on()
-        self.server.shutdown()
+        server, self.server = self.server, None
+        if server:
+            server.shutdown()
