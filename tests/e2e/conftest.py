@@ -15,7 +15,7 @@ from postgres import FAST, Postgres
 from receiver import Receiver
 
 # single: one process on SQLite; postgres: one on PostgreSQL; cluster: three on PostgreSQL behind HAProxy.
-TOPOLOGIES = os.environ.get('PLEIAD_TOPOLOGIES', 'single').split(',')
+TOPOLOGIES = os.environ.get('PLEIAD_TOPOLOGIES', 'single,cluster').split(',')
 
 
 @pytest.hookimpl(wrapper=True)

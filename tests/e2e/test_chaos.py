@@ -74,7 +74,8 @@ def check(url, storage, stores, follower):
     for identifier, digest in stores.acknowledged.items():
         body = requests.get('%s/instances/%s/file' % (url, identifier)).content
         assert hashlib.md5(body).hexdigest() == digest
-    wait_for(lambda: len(storage.blobs()) == STORES, 30, 'the removal of files without a row')
+    # Names that a killed process of a cluster reserved count as in use for a minute.
+    wait_for(lambda: len(storage.blobs()) == STORES, 120, 'the removal of files without a row')
     assert follower.went_back == 0
     assert (follower.count('NewInstance'), follower.count('NewStudy')) == (STORES, studies)
 

@@ -70,7 +70,7 @@ def test_probes_need_no_login(node):
     ({'HttpPort': 'x'}, ['pleiad.json', 'HttpPort', '"x"', 'integer']),
     ({'RemoteAccessAllowed': True}, ['RegisteredUsers']),
     ({'SslEnabled': True}, ['SslEnabled', 'protection']),
-    ({'ReadOnly': True}, ['ReadOnly', 'protection']),
+    ({'DicomTlsEnabled': True}, ['DicomTlsEnabled', 'protection']),
     ({'Authorization': {'WebServiceRootUrl': 'http://x'}}, ['Authorization', 'protection']),
     ({'HttpBindAddresses': ['nowhere']}, ['HttpBindAddresses', 'nowhere']),
     ({'DicomAet': 'MORE-THAN-16-CHARACTERS'}, ['DicomAet', '16']),
@@ -136,3 +136,26 @@ def test_a_log_file(node, tmp_path):
     one.stop()
     [log] = (tmp_path / 'logs').iterdir()
     assert '/instances' in log.read_text() and one.log == ''
+
+
+def test_a_read_only_process_reads_and_writes_nothing(node):
+    writer = node().start()
+    client = Client(writer.url, writer.dicom_port, writer.aet)
+    stored = client.upload(dicom_bytes(instance()))
+    writer.stop()
+    reader = node({**writer.config, 'ReadOnly': True, 'StorageDirectory': str(writer.storage)}).start()
+    client = Client(reader.url, reader.dicom_port, reader.aet)
+    assert client.json('/system')['ReadOnly'] is True
+    assert client.json('/instances') == [stored['ID']]
+    archive = client.get('/studies/%s/archive' % stored['ParentStudy'])
+    assert archive.status_code == 200 and archive.content[:2] == b'PK'
+    assert client.json('/jobs') == [] and client.json('/cluster/nodes') == []
+    for answer in [
+        client.post('/instances', dicom_bytes(instance())),
+        client.request('DELETE', stored['Path']),
+        client.request('PUT', '/modalities/a', data=json.dumps(['A', 'localhost', 104])),
+        client.request('PUT', stored['Path'] + '/metadata/1024', data='x'),
+        client.post('/studies/%s/archive' % stored['ParentStudy'], json.dumps({'Asynchronous': True})),
+    ]:
+        assert (answer.status_code, answer.json()['OrthancStatus']) == (403, 22)
+    assert client.json('/instances') == [stored['ID']]

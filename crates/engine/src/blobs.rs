@@ -43,6 +43,11 @@ impl BlobNames {
         Ok(id)
     }
 
+    /// Forgets the unused names: they are not reserved any more.
+    pub(crate) fn forget(&self) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Gives the unused names back.
     pub(crate) async fn release(&self) -> Result<()> {
         let unused = std::mem::take(&mut *self.free.lock().unwrap_or_else(PoisonError::into_inner));

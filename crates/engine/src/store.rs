@@ -193,7 +193,12 @@ impl Ingest {
         let id = blob.id;
         let new = self.new_instance(description, &header, blob);
         // On error the commit may still have happened: never delete the blob here, the orphan sweep decides.
-        let stored = self.eng.index.store_instance(new).await?;
+        let stored = self.eng.index.store_instance(new).await;
+        if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy) {
+            // Others took this process for dead and swept its names, also those that it has not used yet.
+            self.eng.blobs.forget();
+        }
+        let stored = stored?;
         if !stored.keeps_blob {
             sweeps::discard(&self.eng, id).await;
         }

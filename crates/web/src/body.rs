@@ -1,11 +1,19 @@
 //! Request bodies, bounded.
 
 use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use http_body_util::BodyExt;
+use futures_util::{FutureExt, StreamExt};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use model::{Error, ErrorKind, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// The limit that the server sets on every body (`MaximumRequestBodySizeMB`), found in the request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -46,4 +54,61 @@ pub async fn read(mut body: Body, limit: usize) -> Result<Bytes> {
         }
     }
     Ok(all.freeze())
+}
+
+/// What an early answer still takes of a request.
+const LEFT_BYTES: usize = 1 << 20;
+const LEFT_TIME: Duration = Duration::from_secs(1);
+
+/// Middleware: takes what a handler left of a small body. A connection that is closed with bytes unread is reset, and the
+/// answer is lost with it: a gateway then says 502 where we refused with a reason.
+pub(crate) async fn take_all(request: Request, next: Next) -> Response {
+    // Who waits for `100 Continue` has sent nothing yet.
+    if request.headers().contains_key(http::header::EXPECT) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let (back, left) = oneshot::channel();
+    let lent = Lent { body, back: Some(back) };
+    let response = next.run(Request::from_parts(parts, Body::new(lent))).await;
+    if let Some(Ok(body)) = left.now_or_never() {
+        let rest = Limited::new(body, LEFT_BYTES).collect();
+        let _ = tokio::time::timeout(LEFT_TIME, rest).await;
+    }
+    response
+}
+
+/// A body that comes back if it is dropped before its end.
+struct Lent {
+    body: Body,
+    back: Option<oneshot::Sender<Body>>,
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(None | Some(Err(_))) = polled {
+            self.back = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take().filter(|_| !self.body.is_end_stream()) {
+            let _ = back.send(std::mem::take(&mut self.body));
+        }
+    }
 }

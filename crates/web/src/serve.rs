@@ -1,7 +1,7 @@
 //! The HTTP listener: connections, limits, the middleware that every request passes, graceful stop.
 
 use crate::auth::{self, Access, Users};
-use crate::body::MaxBody;
+use crate::body::{self, MaxBody};
 use crate::caller::Remote;
 use crate::error;
 use crate::metrics::Latencies;
@@ -110,6 +110,7 @@ fn wrap(config: &HttpConfig, router: Router, latencies: Arc<Latencies>) -> Route
         .layer(middleware::from_fn(xml::negotiate))
         .layer(middleware::from_fn_with_state(Arc::new(access), auth::check))
         .layer(middleware::from_fn_with_state(config.max_body_bytes, limit_body))
+        .layer(middleware::from_fn(body::take_all))
         .layer(middleware::from_fn(catch_panic))
         .layer(middleware::from_fn_with_state(config.describe_errors, error::describe))
         .layer(middleware::from_fn_with_state(latencies, log))

@@ -1,7 +1,7 @@
 //! Which processes are alive, as far as their blobs are concerned: the one place that knows the rule.
 //!
 //! A process has a row with a lease on the database's clock. What it reserved and did not use is an orphan once the lease is over. The
-//! lease may be long: orphans are only wasted space. A process that loses its lease and lives is harmed no more than by `Busy`.
+//! lease may be long: orphans are only wasted space. A process that loses its lease and lives is told `Busy`, and reserves anew.
 
 use super::error::sql;
 use super::pool;
@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// Seconds.
-const LEASE: f64 = 600.0;
-const RENEWAL: Duration = Duration::from_secs(60);
+const LEASE: f64 = 60.0;
+const RENEWAL: Duration = Duration::from_secs(20);
 
 /// The condition that the process of a row of `blob_intent`, named `intent`, is dead.
 pub(super) const IS_DEAD: &str =
