@@ -30,10 +30,11 @@ impl Waiters {
         Waiter { all: self.clone(), id, news }
     }
 
-    /// Wakes who waits for a job; with the end of a run if this process saw it.
+    /// Wakes who waits for a job; with the end of a run if this process saw it. What was told before is not taken back: a hint
+    /// about the same end may come later.
     pub(super) fn announce(&self, id: JobId, end: News) {
         if let Some(sender) = lock(&self.0).get(&id) {
-            sender.send_replace(end);
+            sender.send_modify(|news| *news = end.or_else(|| news.take()));
         }
     }
 
@@ -43,7 +44,7 @@ impl Waiters {
 }
 
 impl Waiter {
-    /// How the run of a job ended that only this process can run; `None` if another process took the record away.
+    /// How the run of a job ended that only this process can run.
     pub(super) async fn outcome(&mut self) -> Option<JobOutcome> {
         let end = self.news.wait_for(Option::is_some).await.ok()?.clone();
         end.map(|end| end.outcome.clone())
@@ -67,5 +68,24 @@ impl Streams {
 
     pub(super) fn take(&self, id: JobId) -> Option<mpsc::Sender<Result<Bytes>>> {
         lock(&self.0).remove(&id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::job::Checkpoint;
+
+    #[tokio::test]
+    async fn a_late_hint_does_not_take_an_end_back() {
+        let waiters = Waiters::default();
+        let id = JobId::random();
+        let mut waiter = waiters.wait_for(id);
+        let end = JobEnd { outcome: JobOutcome::Paused, checkpoint: Checkpoint::default() };
+        waiters.announce(id, Some(Arc::new(end)));
+        waiters.announce(id, None);
+        assert!(matches!(waiter.outcome().await, Some(JobOutcome::Paused)));
+        drop(waiter);
+        assert!(waiters.ids().is_empty());
     }
 }

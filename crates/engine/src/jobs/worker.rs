@@ -5,7 +5,7 @@ use super::kinds;
 use super::node::lock;
 use crate::{Engine, sweeps};
 use futures_util::FutureExt;
-use model::job::{ClaimedJob, JobEnd, JobError, JobOutcome, NewOutput};
+use model::job::{Checkpoint, ClaimedJob, JobEnd, JobError, JobOutcome, NewOutput};
 use model::{ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -71,8 +71,11 @@ pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSem
     let task = {
         let eng = eng.clone();
         async move {
-            let claim = job.claim;
-            run(&eng, job, stopper).await;
+            let (claim, pinned) = (job.claim, job.pinned);
+            let end = run(&eng, job, stopper).await;
+            // The registry has ended a pinned job that this process lost.
+            let lost = || JobEnd { outcome: JobOutcome::Failure(download_ended()), checkpoint: Checkpoint::default() };
+            eng.node.waiters.announce(claim.job, end.or_else(|| pinned.then(lost)).map(Arc::new));
             let mut running = lock(&eng.node.running);
             if running.get(&claim.job).is_some_and(|(current, _)| *current == claim) {
                 running.remove(&claim.job);
@@ -87,8 +90,8 @@ pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSem
     eng.node.tasks.spawn(task);
 }
 
-/// One run, from the claim to the end that the registry accepted.
-async fn run(eng: &Arc<Engine>, mut job: ClaimedJob, stopper: Arc<Stopper>) {
+/// One run, from the claim to the end that the registry accepted; none if another process owns the job now.
+async fn run(eng: &Arc<Engine>, mut job: ClaimedJob, stopper: Arc<Stopper>) -> Option<JobEnd> {
     let began = Instant::now();
     let mut handle = JobHandle::new(eng.clone(), &mut job, stopper.clone());
     let result = {
@@ -100,13 +103,11 @@ async fn run(eng: &Arc<Engine>, mut job: ClaimedJob, stopper: Arc<Stopper>) {
         }
     };
     let outcome = match (result, stopper.reason()) {
-        (_, Some(Reason::Lost)) => return tracing::warn!(job.id = %job.claim.job, "another process owns this job now"),
+        (_, Some(Reason::Lost)) => return lost(&job),
         (Some(Ok(Ok(outputs))), _) => JobOutcome::Success(outputs),
         (_, Some(Reason::Cancel)) => JobOutcome::Failure(JobError::canceled()),
         (Some(Err(_)), _) => JobOutcome::Failure(kinds::panicked()),
-        (_, Some(_)) if job.pinned => {
-            JobOutcome::Failure(JobError::new(ErrorKind::CannotWrite, "the download ended before the archive did"))
-        }
+        (_, Some(_)) if job.pinned => JobOutcome::Failure(download_ended()),
         (_, Some(Reason::Pause)) => JobOutcome::Paused,
         (_, Some(Reason::Release)) | (None, None) => JobOutcome::Released,
         (Some(Ok(Err(error))), None) if is_transient(error.kind()) && !job.pinned => {
@@ -115,21 +116,30 @@ async fn run(eng: &Arc<Engine>, mut job: ClaimedJob, stopper: Arc<Stopper>) {
         }
         (Some(Ok(Err(error))), None) => JobOutcome::Failure(JobError::from(&error)),
     };
-    finish(eng, &job, handle.end(outcome), began.elapsed(), &stopper).await;
+    finish(eng, &job, handle.end(outcome), began.elapsed(), &stopper).await
+}
+
+fn download_ended() -> JobError {
+    JobError::new(ErrorKind::CannotWrite, "the download ended before the archive did")
+}
+
+fn lost(job: &ClaimedJob) -> Option<JobEnd> {
+    tracing::warn!(job.id = %job.claim.job, "another process owns this job now");
+    None
 }
 
 /// Tells the registry until it answers.
-async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Duration, stopper: &Stopper) {
+async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Duration, stopper: &Stopper) -> Option<JobEnd> {
     let mut pause = Duration::from_millis(100);
     loop {
         if stopper.reason() == Some(Reason::Lost) {
-            return tracing::warn!(job.id = %job.claim.job, "another process owns this job now");
+            return lost(job);
         }
         match eng.index.finish_job(job.claim, end.clone(), eng.config.jobs.limits).await {
             Ok(true) => break,
             Ok(false) => {
-                tracing::warn!(job.id = %job.claim.job, "another process owns this job now");
-                return discard(eng, &end).await;
+                discard(eng, &end).await;
+                return lost(job);
             }
             Err(error) if is_transient(error.kind()) => {
                 if error.kind() == ErrorKind::Busy {
@@ -155,7 +165,7 @@ async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Dura
         JobOutcome::Released => ("released", ""),
     };
     tracing::info!(job.id = %job.claim.job, job.kind = job.kind, duration_ms, details, "job: {name}");
-    eng.node.waiters.announce(job.claim.job, Some(Arc::new(end)));
+    Some(end)
 }
 
 /// Removes outputs that were not published.
