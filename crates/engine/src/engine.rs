@@ -50,6 +50,8 @@ pub struct EngineConfig {
     pub modalities: Option<BTreeMap<String, Modality>>,
     pub scu: ScuConfig,
     pub jobs: JobsConfig,
+    /// `LogExportedResources`
+    pub log_exported: bool,
     /// `ReadOnly`: this process writes nothing, neither index nor storage, and runs no jobs.
     pub read_only: bool,
 }
@@ -84,6 +86,7 @@ impl Default for EngineConfig {
             modalities: Some(BTreeMap::new()),
             scu: ScuConfig::default(),
             jobs: JobsConfig::default(),
+            log_exported: false,
             read_only: false,
         }
     }

@@ -74,6 +74,7 @@ pub const STUDY_DATE: Tag = Tag(0x0008, 0x0020);
 pub const STUDY_DESCRIPTION: Tag = Tag(0x0008, 0x1030);
 pub const ACCESSION_NUMBER: Tag = Tag(0x0008, 0x0050);
 pub const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
+pub const SERIES_NUMBER: Tag = Tag(0x0020, 0x0011);
 pub const SERIES_DESCRIPTION: Tag = Tag(0x0008, 0x103E);
 pub const MODALITY: Tag = Tag(0x0008, 0x0060);
 pub const MODALITIES_IN_STUDY: Tag = Tag(0x0008, 0x0061);

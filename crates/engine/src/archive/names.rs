@@ -24,12 +24,14 @@ pub(super) fn patient(tags: &TagMap, characters: Characters) -> String {
 
 /// `AccessionNumber - StudyDescription`
 pub(super) fn study(tags: &TagMap, characters: Characters) -> String {
-    clean(&join(value(tags, tags::ACCESSION_NUMBER), value(tags, tags::STUDY_DESCRIPTION)), characters, "Unknown Study")
+    let parts = [tags::ACCESSION_NUMBER, tags::STUDY_DESCRIPTION].map(|tag| value(tags, tag));
+    clean(&join(&parts), characters, "Unknown Study")
 }
 
-/// `Modality - SeriesDescription`
+/// `SeriesNumber - Modality - SeriesDescription`
 pub(super) fn series(tags: &TagMap, characters: Characters) -> String {
-    clean(&join(value(tags, tags::MODALITY), value(tags, tags::SERIES_DESCRIPTION)), characters, "Unknown Series")
+    let parts = [tags::SERIES_NUMBER, tags::MODALITY, tags::SERIES_DESCRIPTION].map(|tag| value(tags, tag));
+    clean(&join(&parts), characters, "Unknown Series")
 }
 
 /// Eight characters: the first two of the modality and a number, as in `CT000001.dcm`.
@@ -43,11 +45,9 @@ fn value(tags: &TagMap, tag: dataset::Tag) -> &str {
     tags.get(tag).unwrap_or_default().trim()
 }
 
-fn join(first: &str, second: &str) -> String {
-    match (first.is_empty(), second.is_empty()) {
-        (false, false) => format!("{first} - {second}"),
-        _ => format!("{first}{second}"),
-    }
+/// What is not empty, with hyphens between.
+fn join(parts: &[&str]) -> String {
+    parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" - ")
 }
 
 /// A name that every file system takes, and that leads nowhere but into its own folder.
@@ -144,6 +144,9 @@ mod tests {
         let only_modality = map([(tags::MODALITY, "RTSTRUCT")]);
         assert_eq!(series(&only_modality, Ascii), "RTSTRUCT");
         assert_eq!(series(&TagMap::new(), Ascii), "Unknown Series");
+        let numbered = [(tags::SERIES_NUMBER, "12 "), (tags::MODALITY, "CT"), (tags::SERIES_DESCRIPTION, "Lung")];
+        assert_eq!(series(&map(numbered), Ascii), "12 - CT - Lung");
+        assert_eq!(series(&map([(tags::SERIES_NUMBER, "12"), (tags::MODALITY, "CT")]), Ascii), "12 - CT");
     }
 
     #[test]

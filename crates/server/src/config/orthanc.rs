@@ -94,6 +94,7 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
         modalities: modalities(settings, errors),
         scu: scu(settings),
         jobs: super::cluster::jobs(settings),
+        log_exported: settings.flag("LogExportedResources"),
         read_only: settings.flag("ReadOnly"),
     }
 }

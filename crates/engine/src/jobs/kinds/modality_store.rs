@@ -2,7 +2,7 @@
 
 use crate::jobs::{JobHandle, JobKind};
 use crate::send::{self, SendOptions, Sending};
-use crate::{Ctx, Engine, files, remotes};
+use crate::{Ctx, Engine, changes, files, remotes};
 use async_trait::async_trait;
 use model::job::{JobStep, NewOutput};
 use model::{Error, ErrorKind, OrthancId, Result};
@@ -42,7 +42,7 @@ struct Options {
 }
 
 impl DicomModalityStore {
-    /// Finds the node and the instances.
+    /// Finds the node and the instances, and notes the export if that is wanted.
     ///
     /// # Errors
     /// `InexistentItem` for the node, `UnknownResource` for a resource.
@@ -57,6 +57,7 @@ impl DicomModalityStore {
         let remote = send::addressed(eng, &remotes::modality(eng, modality).await?, &options);
         let resources = files::levels(eng, ctx, resources).await?;
         let instances = send::instances(eng, ctx, &resources).await?;
+        changes::log_exports(eng, &resources, modality).await?;
         Ok(Self {
             modality: modality.to_owned(),
             resources: resources.iter().map(|(level, id)| (level.name().to_owned(), id.to_string())).collect(),
