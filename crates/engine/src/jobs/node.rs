@@ -20,6 +20,8 @@ use tokio_util::task::TaskTracker;
 
 /// The time between beats.
 const BEAT: Duration = Duration::from_secs(1);
+/// How long what is interrupted at the end of the process may take.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long a step may go on after a client asked for a pause.
 const PAUSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -73,7 +75,10 @@ pub struct LocalNode {
     /// A sweep has work.
     pub(crate) sweeps: Notify,
     draining: AtomicBool,
+    /// The loops of this process, until it stops.
     pub(super) tasks: TaskTracker,
+    /// The jobs that run here.
+    pub(super) runs: TaskTracker,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -94,6 +99,7 @@ impl LocalNode {
             sweeps: Notify::new(),
             draining: AtomicBool::new(false),
             tasks: TaskTracker::new(),
+            runs: TaskTracker::new(),
         }
     }
 
@@ -168,23 +174,18 @@ impl Jobs {
     pub async fn stop(self, grace: Duration) {
         let node = &self.eng.node;
         node.draining.store(true, Relaxed);
-        let released = || lock(&node.running).is_empty();
         for (_, stopper) in lock(&node.running).values() {
             stopper.ask(Reason::Release);
         }
-        let deadline = Instant::now() + grace;
-        while !released() && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        node.stop_all(Reason::Release);
-        // Interrupted runs still say so to the database; if that is away, the end of the lease says it for them.
-        let last = Instant::now() + Duration::from_secs(2);
-        while !released() && Instant::now() < last {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        node.runs.close();
+        if tokio::time::timeout(grace, node.runs.wait()).await.is_err() {
+            node.stop_all(Reason::Release);
+            // Interrupted runs still say so to the database; if that is away, the end of the lease says it for them.
+            let _ = tokio::time::timeout(LAST_WORDS, node.runs.wait()).await;
         }
         self.stop.cancel();
         node.tasks.close();
-        let _ = tokio::time::timeout(Duration::from_secs(2), node.tasks.wait()).await;
+        let _ = tokio::time::timeout(LAST_WORDS, node.tasks.wait()).await;
         if let Err(error) = self.eng.index.leave(node.id()).await {
             tracing::warn!(%error, "the other processes learn of the end of this one when its lease is over");
         }

@@ -87,7 +87,7 @@ pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSem
             }
         }
     };
-    eng.node.tasks.spawn(task);
+    eng.node.runs.spawn(task);
 }
 
 /// One run, from the claim to the end that the registry accepted; none if another process owns the job now.
