@@ -102,3 +102,12 @@ def test_a_compressed_body(server):
     assert server.get('/instances/%s/file' % stored).content == body
     for broken in [packed[:-100], b'no gzip', b'']:
         assert server.post('/instances', broken, headers={'Content-Encoding': 'gzip'}).status_code == 400
+
+
+@pytest.mark.config(AuthenticationEnabled=True, RegisteredUsers={'alice': 'S3cure'})
+def test_a_refusal_reaches_a_client_that_still_sends(server):
+    """Clients that send a password only when they are asked for it send the whole body first."""
+    big = dicom_bytes(instance(size=2048))
+    for _ in range(6):
+        assert server.post('/instances', big, headers={'Expect': ''}).status_code == 401
+        assert server.post('/instances', big, auth=('alice', 'S3cure')).status_code == 200

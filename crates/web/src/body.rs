@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use model::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -56,15 +56,15 @@ pub async fn read(mut body: Body, limit: usize) -> Result<Bytes> {
     Ok(all.freeze())
 }
 
-/// What an early answer still takes of a request.
-const LEFT_BYTES: usize = 1 << 20;
-const LEFT_TIME: Duration = Duration::from_secs(1);
+/// What an early answer still takes of a request, and throws away.
+const LEFT_BYTES: usize = 64 << 20;
+const LEFT_TIME: Duration = Duration::from_secs(5);
 
-/// Middleware: takes what a handler left of a small body. A connection that is closed with bytes unread is reset, and the
+/// Middleware: takes what a handler left of a body, within limits. A connection that is closed with bytes unread is reset, and the
 /// answer is lost with it: a gateway then says 502 where we refused with a reason.
 pub(crate) async fn take_all(request: Request, next: Next) -> Response {
     // Who waits for `100 Continue` has sent nothing yet.
-    if request.headers().contains_key(http::header::EXPECT) {
+    if request.headers().get(http::header::EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
@@ -72,10 +72,19 @@ pub(crate) async fn take_all(request: Request, next: Next) -> Response {
     let lent = Lent { body, back: Some(back) };
     let response = next.run(Request::from_parts(parts, Body::new(lent))).await;
     if let Some(Ok(body)) = left.now_or_never() {
-        let rest = Limited::new(body, LEFT_BYTES).collect();
-        let _ = tokio::time::timeout(LEFT_TIME, rest).await;
+        let _ = tokio::time::timeout(LEFT_TIME, discard(body)).await;
     }
     response
+}
+
+async fn discard(mut body: Body) {
+    let mut left = LEFT_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 /// A body that comes back if it is dropped before its end.
