@@ -1,9 +1,14 @@
 """Programs that the tests, `tests/with-postgres` and `tests/cluster` start. Standard library only."""
 import os
+import random
 import shutil
 import socket
 import sys
 import time
+
+# Below the ports that Linux gives to outgoing connections: none of those takes a port between its choice and its use.
+PORTS = range(12000, 32000)
+last_port = random.choice(PORTS)
 
 
 def bound(command, signal='TERM', *options):
@@ -15,9 +20,17 @@ def bound(command, signal='TERM', *options):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    """A port that nobody listens on and that no earlier call returned, unless there were thousands."""
+    global last_port
+    for _ in PORTS:
+        last_port = last_port + 1 if last_port + 1 in PORTS else PORTS.start
+        with socket.socket() as s:
+            try:
+                s.bind(('0.0.0.0', last_port))
+                return last_port
+            except OSError:
+                pass
+    raise RuntimeError('no free port')
 
 
 def find_program(name, folders=()):
