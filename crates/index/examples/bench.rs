@@ -1,26 +1,26 @@
 //! Measures an index that `load` made (or an empty one): CPU per stored instance in batches, and the time of each search.
 //!
-//! `cargo run --release -p index --example bench -- FILE [CALLERS ...]`: with numbers, only stores from so many tasks at once.
+//! `cargo run --release -p index --example bench -- FILE|postgresql://... [CALLERS ...]`: with numbers, only stores from so many tasks at once.
 
 #[path = "shared/synth.rs"]
 mod synth;
+#[path = "shared/target.rs"]
+mod target;
 
-use index::sqlite::{Options, open};
 use model::ports::Index;
 use model::query::{OrderAs, OrderBy, OrderKey, Rule, TagConstraint};
 use model::{Fields, FindRequest, Level, tags};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let Some(file) = arguments.get(1) else {
-        eprintln!("usage: bench FILE [CALLERS ...]");
+    let Some(target) = arguments.get(1) else {
+        eprintln!("usage: bench FILE|postgresql://... [CALLERS ...]");
         std::process::exit(2);
     };
     let callers: Vec<u64> = arguments[2..].iter().filter_map(|n| n.parse().ok()).collect();
-    let db = open(Path::new(file), Options::default()).expect("the index opens");
+    let db = target::open(target).await;
     let studies = db.totals().await.expect("totals").studies;
     println!("{studies} studies");
     if studies > 0 && callers.is_empty() {

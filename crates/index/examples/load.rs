@@ -1,36 +1,46 @@
 //! Fills an index for benchmarks, fast: studies are stored through the port, then multiplied by SQL.
 //!
-//! `cargo run --release -p index --example load -- FILE INSTANCES`
+//! `cargo run --release -p index --example load -- TARGET INSTANCES`: a file of SQLite that does not exist, or `postgresql://…`, a
+//! database whose schema `pleiad` holds nothing yet.
 //!
 //! 100 instances a study in two series, two studies a patient; names, dates and identifiers are spread as `loadgen` spreads them.
-//! Blobs are names without files. The file must not exist.
+//! Blobs are names without files.
 
+#[path = "load/postgres.rs"]
+mod postgres;
+#[path = "load/sqlite.rs"]
+mod sqlite;
 #[path = "shared/synth.rs"]
 mod synth;
+#[path = "shared/target.rs"]
+mod target;
 
-use index::sqlite::{Options, open};
 use model::ports::Index;
-use rusqlite::Connection;
 use std::path::Path;
 use std::time::Instant;
 
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, file, instances] = arguments.as_slice() else {
-        eprintln!("usage: load FILE INSTANCES");
+    let [_, target, instances] = arguments.as_slice() else {
+        eprintln!("usage: load FILE|postgresql://... INSTANCES");
         std::process::exit(2);
     };
-    let path = Path::new(file);
     let studies = instances.parse::<u64>().expect("a number of instances").div_ceil(synth::PER_STUDY);
-    assert!(!path.exists(), "{file} exists");
+    let is_postgres = target::is_postgres(target);
+    assert!(is_postgres || !Path::new(target).exists(), "{target} exists");
     let begin = Instant::now();
-    let db = open(path, Options::default()).expect("the index opens");
+    let db = target::open(target).await;
+    assert_eq!(db.totals().await.expect("totals").instances, 0, "the index holds something already");
     parents(&*db, studies).await;
     db.close().await;
     drop(db);
     eprintln!("{studies} studies after {:.1} s", begin.elapsed().as_secs_f64());
-    instances_by_sql(path).expect("the rows are written");
+    if is_postgres {
+        postgres::multiply(target, studies).await.expect("the rows are written");
+    } else {
+        sqlite::multiply(Path::new(target)).expect("the rows are written");
+    }
     eprintln!("{} instances after {:.1} s", studies * synth::PER_STUDY, begin.elapsed().as_secs_f64());
 }
 
@@ -47,52 +57,4 @@ async fn parents(db: &dyn Index, studies: u64) {
             futures_util::future::try_join_all(stores).await.expect("stored");
         }
     }
-}
-
-/// The other instances: copies of the first of each series with other identifiers, and all sums.
-fn instances_by_sql(path: &Path) -> rusqlite::Result<()> {
-    let conn = Connection::open(path)?;
-    conn.execute_batch(
-        "PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; PRAGMA temp_store = MEMORY;
-         BEGIN;
-         CREATE TEMP TABLE first AS SELECT id, series FROM instance;
-         DROP INDEX instance_public_id; DROP INDEX instance_sop_uid; DROP INDEX instance_series;
-         DROP INDEX change_type; DROP INDEX change_resource;",
-    )?;
-    conn.execute(
-        "WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?1)
-         INSERT INTO instance (series, index_in_series, public_id, sop_uid, sop_class, blob, compression, dicom_bytes,
-             dicom_stored_bytes, md5, stored_md5, pixel_offset, size_bytes, stored_bytes, tags, metadata)
-         SELECT i.series, n.value + 1, randomblob(20), substr(i.sop_uid, 1, length(i.sop_uid) - 6) || (100000 + n.value),
-             i.sop_class, randomblob(16), i.compression, i.dicom_bytes, i.dicom_stored_bytes, lower(hex(randomblob(16))), NULL,
-             i.pixel_offset, i.size_bytes, i.stored_bytes,
-             json_set(i.tags, '$.\"00080018\"', substr(i.sop_uid, 1, length(i.sop_uid) - 6) || (100000 + n.value),
-                 '$.\"00200013\"', CAST(n.value + 1 AS TEXT)),
-             json_set(i.metadata, '$.\"1\"', CAST(n.value + 1 AS TEXT))
-         FROM first f CROSS JOIN instance i ON i.id = f.id CROSS JOIN n",
-        [synth::PER_SERIES - 1],
-    )?;
-    conn.execute_batch(
-        "INSERT INTO change (seq, type, level, resource, public_id, at)
-             SELECT (SELECT value FROM counter WHERE name = 'change') + row_number() OVER (ORDER BY i.id), 2, 3, i.id, i.public_id,
-                 unixepoch()
-             FROM instance i WHERE i.id > (SELECT max(id) FROM first);
-         UPDATE counter SET value = (SELECT max(seq) FROM change) WHERE name = 'change';
-         CREATE UNIQUE INDEX instance_public_id ON instance (public_id);
-         CREATE INDEX instance_series ON instance (series, index_in_series);
-         CREATE INDEX instance_sop_uid ON instance (sop_uid);
-         CREATE INDEX change_type ON change (type);
-         CREATE INDEX change_resource ON change (level, resource);",
-    )?;
-    let n = synth::PER_SERIES;
-    let multiplied = ["instance_count", "size_bytes", "stored_bytes", "dicom_bytes", "dicom_stored_bytes"]
-        .map(|c| format!("{c} = {c} * {n}"))
-        .join(", ");
-    for table in ["patient", "study", "series"] {
-        conn.execute_batch(&format!("UPDATE {table} SET {multiplied}"))?;
-    }
-    conn.execute_batch(&format!(
-        "UPDATE stat_shard SET instances = instances * {n}, size_bytes = size_bytes * {n}, stored_bytes = stored_bytes * {n};
-         COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"
-    ))
 }

@@ -41,12 +41,34 @@ pub fn date(study: u64) -> String {
     format!("{:04}{:02}{:02}", 2023 + day / 336, 1 + day % 336 / 28, 1 + day % 28)
 }
 
-pub fn instance(n: u64, blob: AttachmentId) -> NewInstance {
+/// Of its study, its series and itself.
+pub fn uids(n: u64) -> (String, String, String) {
     let (study, series, number) = (n / PER_STUDY, n % PER_STUDY / PER_SERIES, n % PER_SERIES);
-    let patient = patient_id(study);
     let study_uid = format!("{ROOT}.{}", 10_000_000 + study);
     let series_uid = format!("{study_uid}.{}", 1000 + series);
     let sop_uid = format!("{series_uid}.{}", 100_000 + number);
+    (study_uid, series_uid, sop_uid)
+}
+
+pub fn ids(n: u64) -> InstanceIds {
+    let patient = patient_id(n / PER_STUDY);
+    let (study_uid, series_uid, sop_uid) = uids(n);
+    InstanceIds {
+        patient: OrthancId::patient(&patient),
+        study: OrthancId::study(&patient, &study_uid),
+        series: OrthancId::series(&patient, &study_uid, &series_uid),
+        instance: OrthancId::instance(&patient, &study_uid, &series_uid, &sop_uid),
+    }
+}
+
+pub fn md5(n: u64) -> String {
+    format!("{:016x}{:016x}", mix(n), mix(n + 1))
+}
+
+pub fn instance(n: u64, blob: AttachmentId) -> NewInstance {
+    let (study, series, number) = (n / PER_STUDY, n % PER_STUDY / PER_SERIES, n % PER_SERIES);
+    let patient = patient_id(study);
+    let (study_uid, series_uid, sop_uid) = uids(n);
     let p = mix(study / 2 + 1_000_000_007);
     let name = format!("{}^{}", FAMILY[(p % FAMILY.len() as u64) as usize], GIVEN[((p >> 20) % GIVEN.len() as u64) as usize]);
     let map = |values: &[(u16, u16, &str)]| -> TagMap { values.iter().map(|(g, e, v)| (Tag(*g, *e), v.to_string())).collect() };
@@ -85,14 +107,9 @@ pub fn instance(n: u64, blob: AttachmentId) -> NewInstance {
             (0x20, 0x37, "1\\0\\0\\0\\1\\0"),
         ]),
     ];
-    let md5 = format!("{:016x}{:016x}", mix(n), mix(n + 1));
+    let md5 = md5(n);
     NewInstance {
-        ids: InstanceIds {
-            patient: OrthancId::patient(&patient),
-            study: OrthancId::study(&patient, &study_uid),
-            series: OrthancId::series(&patient, &study_uid, &series_uid),
-            instance: OrthancId::instance(&patient, &study_uid, &series_uid, &sop_uid),
-        },
+        ids: ids(n),
         tags: own,
         sop_class_uid: "1.2.840.10008.5.1.4.1.1.2".into(),
         transfer_syntax_uid: "1.2.840.10008.1.2.1".into(),
