@@ -10,6 +10,7 @@ import os
 import pytest
 from client import Client
 from cluster import Cluster
+from disk import SmallDisk
 from node import Node
 from postgres import FAST, Postgres
 from receiver import Receiver
@@ -94,6 +95,23 @@ def receiver():
     yield make
     for one in made:
         one.end()
+
+
+@pytest.fixture
+def small_disk():
+    """Mounts small file systems; all are gone after the test."""
+    mounted = []
+
+    def make(folder, mib=4):
+        disk = SmallDisk(folder, mib)
+        if not disk.mount():
+            pytest.skip('SKIPPED: mounting a small disk needs root')
+        mounted.append(disk)
+        return disk
+
+    yield make
+    for disk in mounted:
+        disk.end()
 
 
 def client_of(cluster):

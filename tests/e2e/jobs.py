@@ -1,5 +1,7 @@
 """Jobs as clients see them."""
+import io
 import time
+import zipfile
 
 ENDED = {'Success', 'Failure'}
 
@@ -49,3 +51,10 @@ def runner(cluster):
     pids = [node['Pid'] for node in cluster.json('/cluster/nodes') if node['Alive'] and node['RunningJobs']]
     found = [node for node in cluster.nodes if node.process.pid in pids]
     return found[0] if found else None
+
+
+def zipped(body):
+    """The number of files in a good ZIP."""
+    archive = zipfile.ZipFile(io.BytesIO(body))
+    assert archive.testzip() is None
+    return len(archive.namelist())

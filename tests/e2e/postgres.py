@@ -121,8 +121,13 @@ class Postgres:
         """The section `PostgreSQL` of a process that uses it."""
         return {'EnableIndex': True, 'Host': '127.0.0.1', 'Port': self.port, 'Database': database, 'Username': USER, 'Password': ''}
 
-    def create_database(self, name):
-        self.sql('CREATE DATABASE "%s" TEMPLATE template0' % name)
+    def create_database(self, name, folder=None):
+        """`folder`: an empty one for all that the database holds."""
+        if folder:
+            if os.getuid() == 0:
+                shutil.chown(folder, 'postgres', 'postgres')
+            self.sql("CREATE TABLESPACE \"%s\" LOCATION '%s'" % (name, folder))
+        self.sql('CREATE DATABASE "%s" TEMPLATE template0 %s' % (name, 'TABLESPACE "%s"' % name if folder else ''))
         return Database(self, name)
 
 
@@ -154,3 +159,4 @@ class Database:
 
     def drop(self):
         self.server.sql('DROP DATABASE IF EXISTS "%s" WITH (FORCE)' % self.name)
+        self.server.sql('DROP TABLESPACE IF EXISTS "%s"' % self.name)

@@ -3,16 +3,14 @@
 The first test is the reason for this project: behind a gateway, a job that was created through one server must never be a 404
 on another.
 """
-import io
 import time
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from client import Client
 from conftest import client_of
 from dicom import dicom_bytes, instance
-from jobs import act, create, job, runner, success, wait_for, wait_for_state
+from jobs import act, create, job, runner, success, wait_for, wait_for_state, zipped
 from pydicom.uid import generate_uid
 
 LEASE_SECONDS = 12
@@ -41,13 +39,6 @@ def study_of(client, count):
     instances = [instance(study, series, InstanceNumber=n + 1) for n in range(count)]
     stored = [client.upload(dicom_bytes(one)) for one in instances]
     return stored[0]['ParentStudy'], [str(one.SOPInstanceUID) for one in instances]
-
-
-def zipped(body):
-    """The number of files in a good ZIP."""
-    archive = zipfile.ZipFile(io.BytesIO(body))
-    assert archive.testzip() is None
-    return len(archive.namelist())
 
 
 def in_the_next_list(client, made):

@@ -17,8 +17,8 @@ pub(super) fn sql(error: tokio_postgres::Error) -> Error {
 
 fn kind(code: &SqlState) -> ErrorKind {
     match code.code() {
-        // disk full
-        "53100" => ErrorKind::StorageFull,
+        // disk_full: reads go on, and so does everything else as soon as there is room; so it is not the end of a job.
+        "53100" => ErrorKind::DatabaseUnavailable,
         // A fence of ours that did not hold, a lock that was not got in time, a deadlock or conflict that retries did not solve.
         FENCE | "55P03" | "40001" | "40P01" => ErrorKind::Busy,
         // read_only_sql_transaction: a standby; cannot_connect_now; too_many_connections; idle_in_transaction_session_timeout
