@@ -27,6 +27,7 @@ pub mod send;
 pub mod settings;
 pub mod statistics;
 pub mod store;
+pub mod straight;
 pub mod sweeps;
 pub mod zlib;
 

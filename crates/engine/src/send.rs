@@ -189,8 +189,11 @@ impl Sending {
             let was_open = self.connect(item).await?;
             let Some(association) = &mut self.association else { return Err(ErrorKind::Internal.into()) };
             let error = match association.store(&message, &mut source).await {
-                Ok(response) => return self.judge(response.status),
-                Err(dimse::Error::NoContext(_)) => return Err(self.refused(item)),
+                Ok(response) => return judge(&self.remote, response.status),
+                Err(dimse::Error::NoContext(_)) => {
+                    let error = refused(association, &self.remote, &message);
+                    return Err(Error::new(error.kind(), format!("{} (instance {})", error.message(), item.instance)));
+                }
                 Err(error) => error,
             };
             self.abort().await;
@@ -203,14 +206,6 @@ impl Sending {
                 error => return Err(scu::check("C-STORE", &self.remote, Err(error)).err().unwrap_or(ErrorKind::Internal.into())),
             }
         }
-    }
-
-    fn judge(&self, status: Status) -> Result<Status> {
-        let is_stored = matches!(status.0, 0x0000 | 0xB000 | 0xB006 | 0xB007 | 0x0111);
-        if !is_stored {
-            scu::check("C-STORE", &self.remote, Ok(status))?;
-        }
-        Ok(status)
     }
 
     /// Opens an association that proposes the instance's pair. Whether there was one already.
@@ -233,18 +228,6 @@ impl Sending {
         Ok(false)
     }
 
-    fn refused(&self, item: &Outgoing) -> Error {
-        let accepted = self.association.iter().flat_map(|a| a.contexts()).filter(|c| c.abstract_syntax == item.sop_class);
-        let accepted: Vec<_> = accepted.map(|c| c.transfer_syntax.as_str()).collect();
-        let but = if accepted.is_empty() { String::new() } else { format!("; it takes the class in {}", accepted.join(", ")) };
-        let text = format!(
-            "Unable to negotiate a presentation context with AET {:?}: it does not take SOP class {} in transfer syntax {} \
-             (instance {}){but}",
-            self.remote.aet, item.sop_class, item.transfer_syntax, item.instance
-        );
-        Error::new(ErrorKind::NoPresentationContext, text)
-    }
-
     /// Releases the association. Everything that was sent is answered by now, so how the node says goodbye changes nothing.
     pub async fn release(mut self) {
         let cancel = self.cancel.clone();
@@ -261,9 +244,37 @@ impl Sending {
 
     async fn abort(&mut self) {
         if let Some(association) = self.association.take() {
-            let _ = tokio::time::timeout(ABORT_TIME, association.abort()).await;
+            give_up(association).await;
         }
     }
+}
+
+/// Whether the answer to a C-STORE means that the node has the instance.
+///
+/// # Errors
+/// `NetworkProtocol` with the AET, and the status as payload.
+pub(crate) fn judge(remote: &Modality, status: Status) -> Result<Status> {
+    let is_stored = matches!(status.0, 0x0000 | 0xB000 | 0xB006 | 0xB007 | 0x0111);
+    if !is_stored {
+        scu::check("C-STORE", remote, Ok(status))?;
+    }
+    Ok(status)
+}
+
+/// The node did not accept the presentation context that an instance needs.
+pub(crate) fn refused(association: &Association, remote: &Modality, item: &StoreItem) -> Error {
+    let accepted = association.contexts().iter().filter(|c| c.abstract_syntax == item.sop_class);
+    let accepted: Vec<_> = accepted.map(|c| c.transfer_syntax.as_str()).collect();
+    let but = if accepted.is_empty() { String::new() } else { format!("; it takes the class in {}", accepted.join(", ")) };
+    let text = format!(
+        "Unable to negotiate a presentation context with AET {:?}: it does not take SOP class {} in transfer syntax {}{but}",
+        remote.aet, item.sop_class, item.transfer_syntax
+    );
+    Error::new(ErrorKind::NoPresentationContext, text)
+}
+
+pub(crate) async fn give_up(association: Association) {
+    let _ = tokio::time::timeout(ABORT_TIME, association.abort()).await;
 }
 
 /// Where the data set begins in the file of an instance.

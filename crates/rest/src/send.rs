@@ -1,25 +1,27 @@
 //! `POST /modalities/{id}/store`: sends resources to a DICOM node, as a job (Orthanc book, "Sending resources").
+//! `POST /modalities/{id}/store-straight`: sends the body, which is not stored.
 
 use crate::creation::{self, Fields};
 use crate::jobs::created;
 use crate::state::Rest;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use engine::jobs;
 use engine::jobs::kinds::DicomModalityStore;
 use engine::send::SendOptions;
+use engine::{jobs, remotes, straight};
 use model::{Error, ErrorKind, OrthancId, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use web::body::MaxBody;
 use web::error::HttpResult;
 use web::{Caller, Json};
 
 pub fn routes() -> Router<Arc<Rest>> {
-    Router::new().route("/modalities/{id}/store", post(post_store))
+    Router::new().route("/modalities/{id}/store", post(post_store)).route("/modalities/{id}/store-straight", post(post_straight))
 }
 
 fn bad(message: &str) -> Error {
@@ -76,4 +78,17 @@ async fn post_store(
         return Ok(Json(jobs::run(&rest.engine, &ctx, &job, fields.options()?).await?).into_response());
     }
     Ok(created(jobs::submit(&rest.engine, &ctx, &job, fields.options()?).await?).into_response())
+}
+
+/// `POST /modalities/{id}/store-straight`: the body is a DICOM file.
+async fn post_straight(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    Path(modality): Path<String>,
+    request: Request,
+) -> HttpResult<Json> {
+    let limit = request.extensions().get::<MaxBody>().map_or(0, |m| m.0);
+    let remote = remotes::modality(&rest.engine, &modality).await?;
+    let sent = straight::store(&rest.engine, &ctx, &remote, web::body::stream(request.into_body(), limit)).await?;
+    Ok(Json(json!({ "SOPClassUID": sent.sop_class, "SOPInstanceUID": sent.sop_instance })))
 }
