@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use web::error::HttpResult;
-use web::range::File;
+use web::range::{File, disposition};
 use web::{Caller, Params};
 
 /// The name of an archive of several resources.
@@ -124,8 +124,8 @@ async fn answer(rest: &Rest, ctx: &Ctx, archive: Archive, options: JobOptions) -
         let mut response = Body::from_stream(bytes).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
-        if let Ok(name) = HeaderValue::try_from(format!("filename=\"{file_name}\"")) {
-            headers.insert(header::CONTENT_DISPOSITION, name);
+        if let Some(disposition) = disposition(&file_name) {
+            headers.insert(header::CONTENT_DISPOSITION, disposition);
         }
         return Ok(response);
     }

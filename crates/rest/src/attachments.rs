@@ -232,7 +232,7 @@ async fn send_found(
             _ => "application/octet-stream".to_owned(),
         },
         etag: tag.to_str().ok().map(str::to_owned),
-        filename: params.get("filename").map(|n| n.replace(['"', '\\', '\r', '\n'], "_")),
+        filename: Some(params.get("filename").map_or_else(|| attachment.id.to_string(), str::to_owned)),
         range,
     };
     let bytes = match form {

@@ -42,17 +42,17 @@ async fn get_file(
         }
     }
     let found = read::locate(&rest.engine, &ctx, Level::Instance, target.id, ContentType::DICOM).await?;
-    match send(&rest, &found, &headers).await {
+    match send(&rest, &found, (&params, &headers)).await {
         // It may have been overwritten, or compressed, between the two reads.
         Err(error) if error.kind() == ErrorKind::InexistentFile => {
             let found = read::locate(&rest.engine, &ctx, Level::Instance, target.id, ContentType::DICOM).await?;
-            Ok(send(&rest, &found, &headers).await?)
+            Ok(send(&rest, &found, (&params, &headers)).await?)
         }
         other => Ok(other?),
     }
 }
 
-async fn send(rest: &Rest, found: &Located, headers: &HeaderMap) -> Result<Response, Error> {
+async fn send(rest: &Rest, found: &Located, (params, headers): (&Params, &HeaderMap)) -> Result<Response, Error> {
     let attachment = &found.attachment;
     let etag = format!("\"{}\"", attachment.id);
     if range::not_modified(headers, &etag) {
@@ -62,7 +62,7 @@ async fn send(rest: &Rest, found: &Located, headers: &HeaderMap) -> Result<Respo
         size_bytes: attachment.size_bytes,
         mime: "application/dicom".to_owned(),
         etag: Some(etag),
-        filename: Some(format!("{}.dcm", found.resource.id)),
+        filename: Some(params.get("filename").map_or_else(|| format!("{}.dcm", found.resource.id), str::to_owned)),
         range: range::requested(headers, attachment.size_bytes)?,
     };
     let bytes = read::stream(&rest.engine, attachment, file.wanted()).await?;

@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod multipart;
 pub mod params;
 pub mod range;
+mod request_line;
 mod rewrite;
 pub mod serve;
 mod xml;

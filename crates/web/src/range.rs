@@ -36,6 +36,13 @@ pub fn not_modified(headers: &HeaderMap, etag: &str) -> bool {
     known.split(',').any(|t| t.trim().trim_start_matches("W/") == etag || t.trim() == "*")
 }
 
+/// The value of `Content-Disposition` that gives a file its name. What would end the quoted name or the header is left out: quotes and
+/// control characters as Orthanc does, and backslashes. None if nothing is left.
+pub fn disposition(name: &str) -> Option<HeaderValue> {
+    let name: String = name.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
+    HeaderValue::try_from(format!("filename=\"{name}\"")).ok().filter(|_| !name.is_empty())
+}
+
 /// A file to be sent.
 pub struct File {
     pub size_bytes: u64,
@@ -70,11 +77,13 @@ impl File {
         if let Some(etag) = self.etag {
             set(header::ETAG, etag);
         }
-        if let Some(name) = self.filename {
-            set(header::CONTENT_DISPOSITION, format!("filename=\"{name}\""));
-        }
         if self.range.is_some() {
             set(header::CONTENT_RANGE, format!("bytes {}-{}/{}", wanted.start, wanted.end - 1, self.size_bytes));
+        }
+        if let Some(name) = self.filename.as_deref().and_then(disposition) {
+            headers.insert(header::CONTENT_DISPOSITION, name);
+        }
+        if self.range.is_some() {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         response
@@ -88,6 +97,20 @@ mod tests {
     fn check(spec: &str, size: u64, expected: Option<Option<Range<u64>>>) {
         let headers = HeaderMap::from_iter([(header::RANGE, HeaderValue::from_str(spec).unwrap())]);
         assert_eq!(requested(&headers, size).ok(), expected, "{spec}");
+    }
+
+    #[test]
+    fn names_cannot_end_the_header() {
+        for (name, expected) in [
+            ("\"toto\".dcm", Some("toto.dcm")),
+            ("a\"\r\nSet-Cookie:evil=1", Some("aSet-Cookie:evil=1")),
+            ("a\0\t\u{7f}\u{85}\\é;b", Some("aé;b")),
+            ("\\", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|name| format!("filename=\"{name}\"").into_bytes());
+            assert_eq!(disposition(name).map(|v| v.as_bytes().to_vec()), expected, "{name:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::body::{self, MaxBody};
 use crate::caller::Remote;
 use crate::error;
 use crate::metrics::Latencies;
+use crate::request_line::RequestLines;
 use crate::xml;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -153,7 +154,7 @@ async fn accept(
             .header_read_timeout(config.request_timeout)
             .keep_alive(config.keep_alive)
             .max_buf_size(256 << 10)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(RequestLines::new(stream)), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -66,10 +66,9 @@ impl Archive {
             _ => error,
         })?;
         let resources = found.into_iter().map(|(level, id)| (level.name().to_owned(), id.to_string())).collect();
-        let file_name = options.file_name.unwrap_or_else(|| format!("{default_name}.zip"));
         Ok(Self {
             resources,
-            file_name: file_name.chars().filter(|c| *c != '"' && !c.is_control()).collect(),
+            file_name: options.file_name.unwrap_or_else(|| format!("{default_name}.zip")),
             utf8: options.utf8,
             transcode: options.transcode,
             lossy_quality: options.lossy_quality,
