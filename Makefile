@@ -51,6 +51,6 @@ cluster-tools:
 	@tests/install python3:python3 setpriv:util-linux postgresql haproxy
 
 test-tools: cluster-tools
-	@tests/install storescu:dcmtk
+	@tests/install storescu:dcmtk pgbouncer
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || tests/install python3-venv
 	@tests/make-venv .venv tests/requirements.txt

@@ -12,6 +12,7 @@ from client import Client
 from cluster import Cluster
 from disk import SmallDisk
 from node import Node
+from pooler import Pooler
 from postgres import FAST, Postgres
 from receiver import Receiver
 
@@ -62,6 +63,20 @@ def database(postgres):
     if not postgres.running():
         postgres.start()
     database.drop()
+
+
+@pytest.fixture
+def pooler(database):
+    """Puts a pooler before the database; returns the options of a process that uses it."""
+    made = []
+
+    def make(mode):
+        made.append(Pooler(database, mode).start())
+        return made[-1].options
+
+    yield make
+    for one in made:
+        one.end()
 
 
 NUMBERS = iter(range(1, 1_000_000))

@@ -1,4 +1,5 @@
 """A storage SCP as the destination of sends: it takes its time, refuses, or stops answering."""
+import socket
 import threading
 import time
 from collections import Counter
@@ -10,10 +11,11 @@ from pynetdicom.sop_class import Verification
 class Receiver:
     """Accepts every storage class. `delay` seconds pass before each instance is acknowledged with `status`.
 
+    With `reads_bytes`, it reads so much of each association and then no more.
     `arrivals` lists (moment, SOP Instance UID, calling AET) of each instance that came completely, acknowledged or not.
     """
 
-    def __init__(self, delay=0, status=0x0000, aet='RECEIVER', port=0):
+    def __init__(self, delay=0, status=0x0000, aet='RECEIVER', port=0, reads_bytes=None):
         self.delay, self.status, self.aet = delay, status, aet
         self.arrivals = []
         self.lock = threading.Lock()
@@ -27,6 +29,13 @@ class Receiver:
             ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
         self.server = ae.start_server(('127.0.0.1', port), block=False, evt_handlers=[(evt.EVT_C_STORE, self.store)])
         self.port = self.server.socket.getsockname()[1]
+        self.stuck = []
+        self.door = None
+        if reads_bytes is not None:
+            self.door = socket.create_server(('127.0.0.1', 0))
+            self.door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            threading.Thread(target=self.pass_on, args=(self.port, reads_bytes), daemon=True).start()
+            self.port = self.door.getsockname()[1]
 
     def store(self, event):
         with self.lock:
@@ -52,8 +61,40 @@ class Receiver:
     def go_on(self):
         self.answers.set()
 
+    def pass_on(self, port, reads_bytes):
+        """Stands before the server, and stops reading: the window of the connection closes."""
+        while True:
+            try:
+                client, _ = self.door.accept()
+            except OSError:
+                return
+            server = socket.create_connection(('127.0.0.1', port))
+            threading.Thread(target=copy, args=(server, client), daemon=True).start()
+            threading.Thread(target=self.read, args=(client, server, reads_bytes), daemon=True).start()
+
+    def read(self, client, server, reads_bytes):
+        copy(client, server, reads_bytes)
+        self.stuck.append(client)
+
     def end(self):
         self.go_on()
+        if self.door:
+            self.door.close()
+        for client in self.stuck:
+            client.close()
         server, self.server = self.server, None
         if server:
             server.shutdown()
+
+
+def copy(source, target, limit=1 << 60):
+    """Passes bytes on until the end or the limit."""
+    while limit > 0:
+        try:
+            data = source.recv(min(limit, 1 << 16))
+            target.sendall(data)
+        except OSError:
+            return
+        if not data:
+            return
+        limit -= len(data)

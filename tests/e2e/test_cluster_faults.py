@@ -109,6 +109,22 @@ def test_connections_are_ended_again_and_again_while_clients_store(three, databa
     check_back(three, set(acknowledged))
 
 
+def test_without_hints_the_other_processes_still_learn_of_jobs(three, database):
+    """Ends the connections that listen, again and again; nothing else."""
+    study = three.upload(dicom_bytes(instance()))['ParentStudy']
+    for _ in range(3):
+        ended = wait_for(lambda: int(database.sql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = '%s' AND pid <> pg_backend_pid()"
+            " AND query ~* '^listen|pg_notify'" % database.name)), what='a connection that listens')
+        assert ended <= 3
+        made = create(three, '/studies/%s/archive' % study)
+        for node in three.nodes:
+            success(direct(node), made)
+            assert direct(node).post('/studies/%s/archive' % study, '{}').ok
+    check_back(three, {three.json('/instances')[0]})
+
+
 def test_a_send_survives_a_restart_of_the_database(three, postgres, receiver):
     destination = receiver(delay=0.2)
     assert three.request('PUT', '/modalities/destination', json=destination.modality).ok
@@ -130,6 +146,19 @@ def test_it_does_not_start_without_its_database_and_says_why(node):
     one = node({'PostgreSQL': options})
     assert one.spawn().wait(30) == 255
     assert 'PostgreSQL' in one.log and 'S3cret-word' not in one.log
+
+
+@pytest.mark.parametrize('mode, words', [('transaction', 'a pooler in transaction mode'), ('statement', 'statement pooling mode')])
+def test_a_pooler_that_changes_connections_is_refused(node, pooler, mode, words):
+    one = node({'PostgreSQL': {**pooler(mode), 'MaximumConnectionRetries': 1, 'ConnectionRetryInterval': 1}})
+    assert one.spawn().wait(30) == 255
+    assert words in one.log, one.log
+
+
+def test_a_pooler_in_session_mode_is_as_good_as_none(node, pooler):
+    one = node({'PostgreSQL': pooler('session')}).start()
+    stored = direct(one).upload(dicom_bytes(instance()))
+    success(direct(one), create(direct(one), '/studies/%s/archive' % stored['ParentStudy']))
 
 
 def test_processes_with_the_same_name_and_different_options_are_shown(cluster):

@@ -4,6 +4,7 @@ The first test is the reason for this project: behind a gateway, a job that was 
 on another.
 """
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -133,6 +134,26 @@ def test_cancel_reaches_a_send_to_a_receiver_that_stopped_reading(three, receive
     assert wait_for_state(three, made, 'Failure', seconds=5)['ErrorCode'] == 37
 
 
+def test_a_destination_that_stops_reading_costs_its_timeout_and_nobody_else(three, receiver):
+    healthy, stalled = receiver(), receiver(aet='STALLED', reads_bytes=1 << 20)
+    put_modality(three, 'healthy', healthy.modality)
+    put_modality(three, 'stalled', stalled.modality)
+    study, series = generate_uid(), generate_uid()
+    large = [three.upload(dicom_bytes(instance(study, series, 2048, InstanceNumber=n))) for n in range(3)]
+    parent = large[0]['ParentStudy']
+    late = create(three, '/modalities/stalled/store', Resources=[parent], Timeout=3)
+    stuck = create(three, '/modalities/stalled/store', Resources=[parent], Timeout=0)
+    wait_for(lambda: len(stalled.stuck) == 2, what='two sends that are stuck')
+    success(three, create(three, '/modalities/healthy/store', Resources=[parent]))
+    assert len(healthy.counts()) == 3
+    failed = wait_for_state(three, late, 'Failure')
+    assert failed['ErrorCode'] > 0 and 'STALLED' in failed['ErrorDetails'], failed
+    assert not stalled.arrivals
+    assert job(three, stuck)['State'] == 'Running'
+    assert act(three, stuck, 'cancel') == 200
+    assert wait_for_state(three, stuck, 'Failure', seconds=5)['ErrorCode'] == 37
+
+
 def test_unreachable_and_refusing_destinations_are_failures_with_a_reason(three, receiver):
     refusing = receiver(status=0xA700)
     gone = receiver()
@@ -239,3 +260,59 @@ def test_a_process_that_runs_no_jobs_still_takes_requests(cluster):
     assert job(quiet, waiting)['State'] == 'Pending'
     made_of.nodes[1].start()
     success(quiet, waiting)
+
+
+def test_jobs_with_damaged_rows_fail_and_say_why(three, database):
+    expected = {}
+    for kind, version, arguments, content, code, words in [
+        ('Archive', 1, 'garbage', '{}', 11, 'damaged'),
+        ('Archive', 1, '{"resources": 7}', '{}', 28, 'integer'),
+        ('Archive', 1, '{}', 'garbage', 28, 'resources'),
+        ('Archive', 99, '{}', '{}', 2, 'version 99'),
+        ('DicomModalityStore', 1, '[]', '[]', 28, 'DicomModalityStore'),
+    ]:
+        expected[insert_job(database, kind, version, arguments, content)] = code, words
+    for made, (code, words) in expected.items():
+        failed = wait_for_state(three, made, 'Failure')
+        assert failed['ErrorCode'] == code and words in failed['ErrorDetails'], failed
+    assert_others_run(three, set(expected))
+
+
+def test_a_job_of_a_kind_that_nobody_runs_waits_and_says_why(three, database):
+    made = insert_job(database, 'Unheard', 1, '{}', '{}')
+    for _ in three.nodes:
+        waiting = job(three, made)
+        assert waiting['State'] == 'Pending' and 'Unheard' in waiting['Cluster']['Blocked'], waiting
+    assert_others_run(three, {made})
+    assert act(three, made, 'cancel') == 200
+    assert 'Cluster' not in wait_for_state(three, made, 'Failure')
+
+
+def test_a_job_waits_for_a_process_that_runs_jobs_and_says_so(cluster):
+    made_of = cluster({'RunJobs': False})
+    del made_of.nodes[2].config['RunJobs']
+    client = client_of(made_of.start())
+    study, _ = study_of(client, 2)
+    made_of.nodes[2].stop()
+    made = create(client, '/studies/%s/archive' % study)
+    assert 'Archive' in wait_for(lambda: job(client, made).get('Cluster'), what='a reason')['Blocked']
+    made_of.nodes[2].start()
+    assert 'Cluster' not in success(client, made)
+
+
+def insert_job(database, kind, version, arguments, content):
+    """A job as a later release, or an accident, may have left it."""
+    made = str(uuid.uuid4())
+    database.sql(
+        "INSERT INTO pleiad.job (id, created_at, priority, version, kind, arguments, content)"
+        " VALUES ('%s', %d, 100, %d, '%s', '%s', '%s')" % (made, time.time() * 1e6, version, kind, arguments, content))
+    return made
+
+
+def assert_others_run(three, damaged):
+    """The list is whole, and jobs of less priority run everywhere."""
+    study, _ = study_of(three, 2)
+    for made in [create(three, '/studies/%s/archive' % study) for _ in range(6)]:
+        success(three, made)
+        listed = {one['ID'] for one in three.json('/jobs?expand')}
+        assert damaged | {made} <= listed

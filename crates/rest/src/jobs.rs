@@ -33,7 +33,9 @@ pub fn routes() -> Router<Arc<Rest>> {
 /// `GET /jobs`: ids, or whole jobs with `?expand`.
 async fn get_all(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, params: Params) -> HttpResult<Json> {
     Ok(Json(if params.flag("expand")? {
-        jobs::list(&rest.engine, &ctx).await?.iter().map(view).collect()
+        let jobs = jobs::list(&rest.engine, &ctx).await?;
+        let blocked = jobs::blocked(&rest.engine, &jobs).await?;
+        jobs.iter().map(|job| view(job, blocked.get(&job.id))).collect()
     } else {
         jobs::ids(&rest.engine, &ctx).await?.iter().map(ToString::to_string).collect()
     }))
@@ -46,7 +48,10 @@ async fn get_one(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, Path(id): P
         Err(error) => Err(error),
     };
     match found {
-        Ok(job) => Ok(Json(view(&job)).into_response()),
+        Ok(job) => {
+            let blocked = jobs::blocked(&rest.engine, std::slice::from_ref(&job)).await?;
+            Ok(Json(view(&job, blocked.get(&job.id))).into_response())
+        }
         Err(error) if error.kind() == ErrorKind::InexistentItem => Ok(StatusCode::NOT_FOUND.into_response()),
         Err(error) => Err(error.into()),
     }
@@ -137,9 +142,12 @@ pub fn created(id: JobId) -> Json {
     Json(json!({ "ID": id.to_string(), "Path": format!("/jobs/{id}") }))
 }
 
-/// A job as clients see it (Orthanc book, "Monitoring jobs").
-fn view(job: &Job) -> Value {
+/// A job as clients see it (Orthanc book, "Monitoring jobs"). Ours: `Cluster.Blocked`, why it waits if nobody may run it.
+fn view(job: &Job, blocked: Option<&String>) -> Value {
     let mut out = Map::new();
+    if let Some(reason) = blocked {
+        out.insert("Cluster".into(), json!({ "Blocked": reason }));
+    }
     if let Some(at) = job.completed_at.filter(|_| job.state.is_final()) {
         out.insert("CompletionTime".into(), time::iso_micros(at).into());
     }
@@ -204,15 +212,17 @@ mod tests {
 
     #[test]
     fn fields_come_and_go_with_the_state() {
-        let done = view(&job(JobState::Success, 1.0));
+        let done = view(&job(JobState::Success, 1.0), None);
         assert_eq!(done["CompletionTime"], "19700101T000001.500007");
         assert_eq!(done["CreationTime"], "19700101T000000.000000");
         assert_eq!((&done["EffectiveRuntime"], &done["Progress"]), (&json!(2.5), &json!(100)));
         assert!(done.get("EstimatedTimeOfArrival").is_none() && done.get("UserData").is_none());
-        let running = view(&job(JobState::Running, 0.5));
+        let running = view(&job(JobState::Running, 0.5), None);
         assert!(running.get("CompletionTime").is_none() && running["EstimatedTimeOfArrival"].is_string());
-        assert!(view(&job(JobState::Running, 0.001)).get("EstimatedTimeOfArrival").is_none());
-        assert_eq!(view(&job(JobState::Pending, 0.334))["Progress"], 33);
+        assert!(view(&job(JobState::Running, 0.001), None).get("EstimatedTimeOfArrival").is_none());
+        assert_eq!(view(&job(JobState::Pending, 0.334), None)["Progress"], 33);
+        assert!(running.get("Cluster").is_none());
+        assert_eq!(view(&job(JobState::Pending, 0.0), Some(&"x".into()))["Cluster"]["Blocked"], "x");
     }
 
     #[test]

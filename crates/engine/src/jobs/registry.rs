@@ -1,8 +1,10 @@
 //! What clients ask of the registry (Orthanc: `/jobs`).
 
+use super::kinds;
 use crate::{Ctx, Engine};
-use model::job::{Acted, Job, JobAction, JobId, JobOutput, Node};
+use model::job::{Acted, Job, JobAction, JobId, JobOutput, JobState, Node};
 use model::{Error, ErrorKind, Result};
+use std::collections::HashMap;
 
 /// The ids of all jobs, in ascending order of their text.
 pub async fn ids(eng: &Engine, _ctx: &Ctx) -> Result<Vec<JobId>> {
@@ -21,6 +23,28 @@ pub async fn list(eng: &Engine, _ctx: &Ctx) -> Result<Vec<Job>> {
 pub async fn one(eng: &Engine, _ctx: &Ctx, id: JobId) -> Result<Job> {
     let found = eng.index.jobs(Some(&[id])).await?.into_iter().next();
     found.ok_or_else(|| Error::new(ErrorKind::InexistentItem, format!("no job {id}")))
+}
+
+/// Why some of these jobs wait: those that no living process runs. Processes are asked for only if this one runs not all that wait.
+pub async fn blocked(eng: &Engine, jobs: &[Job]) -> Result<HashMap<JobId, String>> {
+    let own = &eng.config.jobs;
+    let runs_here = |job: &Job| own.workers > 0 && !own.new_jobs_only && kinds::ALL.iter().any(|kind| kind.name == job.kind);
+    let waiting: Vec<&Job> = jobs.iter().filter(|job| job.state == JobState::Pending && !runs_here(job)).collect();
+    if waiting.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let nodes = eng.index.nodes().await?;
+    Ok(waiting.into_iter().filter_map(|job| Some((job.id, reason(job, &nodes)?))).collect())
+}
+
+fn reason(job: &Job, nodes: &[Node]) -> Option<String> {
+    let able = |n: &&Node| !n.lease.is_zero() && !n.draining && n.node.kinds.contains(&job.kind);
+    let mut able = nodes.iter().filter(able).peekable();
+    if able.peek().is_none() {
+        return Some(format!("No living process runs jobs of type {:?}", job.kind));
+    }
+    let left_alone = able.all(|n| n.node.new_jobs_only && job.created_at < n.started_at);
+    left_alone.then(|| "All living processes leave the jobs alone that are older than they (--no-jobs)".to_owned())
 }
 
 /// Cancels, pauses, resumes or resubmits a job, whichever process runs it.
