@@ -25,7 +25,8 @@ async fn main() {
     std::fs::create_dir_all(root).expect("the folder");
     let local = LocalConfig { root: root.join("blobs"), sync: false };
     let storage = storage::open(StorageConfig::Local(local)).await.expect("a storage area");
-    let options = index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 2 };
+    let options =
+        index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 2, ..index::sqlite::Options::default() };
     let index = index::sqlite::open(&root.join("index"), options).expect("an index");
     let parts = Parts { index, storage, hooks: Arc::new(NoHooks), config: EngineConfig::default() };
     let eng = Arc::new(Engine::new(parts));

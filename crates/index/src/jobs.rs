@@ -1,6 +1,7 @@
 //! What both databases say and do alike about jobs.
 
 use crate::text::clean;
+use model::job::rules::Cause;
 use model::job::{Checkpoint, JobError, JobId, NewOutput};
 use model::{Error, ErrorKind, Result};
 use serde_json::Value;
@@ -12,6 +13,15 @@ pub(crate) const TRIM: i64 = 20;
 /// How long a process may own a job that it does not name in its beat.
 pub(crate) const UNKNOWN: Duration = Duration::from_secs(5);
 
+/// Why a job failed that its runner did not speak of. `crashed_on` has one process a line.
+pub(crate) fn failed(cause: Cause, crashed_on: &str) -> JobError {
+    match cause {
+        Cause::Canceled => JobError::canceled(),
+        Cause::Unpinned => unpinned(),
+        Cause::Poison => poison(crashed_on),
+    }
+}
+
 /// A pinned job whose process is gone.
 pub(crate) fn unpinned() -> JobError {
     JobError::new(ErrorKind::CannotWrite, "the process that the job was bound to has ended")
@@ -22,8 +32,8 @@ pub(crate) fn damaged() -> JobError {
     JobError::new(ErrorKind::Database, "the stored arguments or steps of the job are damaged")
 }
 
-/// A job that ended several processes. `crashed_on` has one process a line.
-pub(crate) fn poison(crashed_on: &str) -> JobError {
+/// A job that ended several processes.
+fn poison(crashed_on: &str) -> JobError {
     let nodes: Vec<&str> = crashed_on.lines().collect();
     let details = format!("{} processes ended while they ran the job: {}", nodes.len(), nodes.join(", "));
     JobError::new(ErrorKind::Internal, details)

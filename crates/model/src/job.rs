@@ -1,5 +1,7 @@
 //! Jobs: the words of Orthanc's `/jobs`, and what the shared registry keeps of each.
 
+pub mod rules;
+
 use crate::{Attachment, AttachmentId, Error, ErrorKind};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
@@ -89,7 +91,7 @@ impl JobState {
 }
 
 /// What a client asks of a job (Orthanc: `/jobs/{id}/cancel`, `pause`, `resume`, `resubmit`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JobAction {
     Cancel,
     Pause,
@@ -108,7 +110,7 @@ pub enum Acted {
 }
 
 /// What a running job is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
     Cancel,
     Pause,

@@ -28,7 +28,8 @@ pub struct Lab {
 impl Lab {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 2 };
+        let options =
+            index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 2, ..index::sqlite::Options::default() };
         let index: Arc<dyn Index> = index::sqlite::open(&folder.path().join("index"), options).unwrap();
         let storage = Arc::new(Spied::new(storage::open(storage::StorageConfig::Memory).await.unwrap()));
         let parts =

@@ -2,17 +2,31 @@
 
 use super::blobs::Intents;
 use super::error::sql;
+use crate::jobs;
 use crate::text::{read_set, set_json};
 use model::{ChangeType, Level, OrthancId, Result};
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Settings that every transaction reads.
 pub(super) struct Clock {
     /// Random, one per opened index.
     pub(super) node: [u8; 16],
     pub(super) stable_age_ms: AtomicI64,
+    /// See [`super::Options::clock`].
+    pub(super) simulated: Option<&'static AtomicI64>,
+}
+
+impl Clock {
+    /// Microseconds since 1970, for jobs and leases. SQLite's own clock, which counts milliseconds, is this one.
+    pub(super) fn now_us(&self) -> i64 {
+        match self.simulated {
+            Some(clock) => clock.load(Ordering::Relaxed),
+            None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, jobs::in_micros),
+        }
+    }
 }
 
 /// What is added to the row of a parent. All counts may be negative.
@@ -73,6 +87,7 @@ pub(super) struct Batch<'c> {
     pub(super) conn: &'c Connection,
     pub(super) node: [u8; 16],
     pub(super) now_ms: i64,
+    clock: &'c Clock,
     stable_at: i64,
     pub(super) patients: HashMap<OrthancId, i64>,
     pub(super) studies: HashMap<OrthancId, StudyState>,
@@ -85,12 +100,13 @@ pub(super) struct Batch<'c> {
 }
 
 impl<'c> Batch<'c> {
-    pub(super) fn new(conn: &'c Connection, clock: &Clock) -> Result<Self> {
+    pub(super) fn new(conn: &'c Connection, clock: &'c Clock) -> Result<Self> {
         let now_ms = now_ms(conn)?;
         Ok(Self {
             conn,
             node: clock.node,
             now_ms,
+            clock,
             stable_at: now_ms.saturating_add(clock.stable_age_ms.load(Ordering::Relaxed)),
             patients: HashMap::new(),
             studies: HashMap::new(),
@@ -101,6 +117,11 @@ impl<'c> Batch<'c> {
             patients_delta: 0,
             last_seq: None,
         })
+    }
+
+    /// See [`Clock::now_us`].
+    pub(super) fn now_us(&self) -> i64 {
+        self.clock.now_us()
     }
 
     /// Seconds since 1970 on the database's clock.

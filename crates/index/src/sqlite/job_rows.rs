@@ -2,7 +2,7 @@
 
 use super::blobs::blob_column;
 use super::error::sql;
-use super::jobs::{id, key, now_us};
+use super::jobs::{id, key, state};
 use crate::jobs;
 use crate::text::clean;
 use model::job::{Job, JobError, JobId, JobOutput, JobState, NodeId};
@@ -14,18 +14,17 @@ const SELECT: &str = "SELECT j.id, j.kind, j.priority, j.state, j.progress, j.er
     j.content, i.user_data, j.created_at, j.completed_at, j.runtime, j.started_at, j.owner, j.epoch, j.crashes
     FROM job j LEFT JOIN job_input i ON i.job = j.seq";
 
-fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+/// `now`: microseconds since 1970.
+fn job(row: &Row<'_>, now: i64) -> rusqlite::Result<Job> {
     let id = id(row, 0)?;
     let json = |column| row.get::<_, Option<String>>(column).map(|t| t.map(|text| jobs::lenient(&text, id)));
-    let state = JobState::from_letter(&row.get::<_, String>(3)?)
-        .ok_or_else(|| rusqlite::Error::InvalidColumnType(3, "state".into(), rusqlite::types::Type::Text))?;
     let started_at: Option<i64> = row.get(13)?;
-    let running = started_at.map_or(0, |since| now_us().saturating_sub(since).max(0));
+    let running = started_at.map_or(0, |since| now.saturating_sub(since).max(0));
     Ok(Job {
         id,
         kind: row.get(1)?,
         priority: row.get(2)?,
-        state,
+        state: state(row, 3)?,
         progress: row.get(4)?,
         error: JobError { code: row.get(5)?, details: row.get(6)?, payload: json(7)? },
         content: json(8)?.unwrap_or_default(),
@@ -45,17 +44,17 @@ pub(super) fn ids(conn: &Connection) -> Result<Vec<JobId>> {
 }
 
 /// All jobs, or those of these ids that exist.
-pub(super) fn read(conn: &Connection, ids: Option<&[JobId]>) -> Result<Vec<Job>> {
+pub(super) fn read(conn: &Connection, ids: Option<&[JobId]>, now: i64) -> Result<Vec<Job>> {
     let Some(ids) = ids else {
         return conn
             .prepare_cached(&format!("{SELECT} ORDER BY j.id"))
-            .and_then(|mut s| s.query_map([], job)?.collect())
+            .and_then(|mut s| s.query_map([], |r| job(r, now))?.collect())
             .map_err(sql);
     };
     let mut statement = conn.prepare_cached(&format!("{SELECT} WHERE j.id = ?1")).map_err(sql)?;
     let mut found = vec![];
     for id in ids {
-        found.extend(statement.query_row([key(&id.0)], job).optional().map_err(sql)?);
+        found.extend(statement.query_row([key(&id.0)], |r| job(r, now)).optional().map_err(sql)?);
     }
     Ok(found)
 }

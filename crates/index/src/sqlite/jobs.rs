@@ -1,26 +1,22 @@
-//! What happens to a job: it is submitted, claimed, kept, ended, acted on, forgotten. Who may is decided by its row.
+//! What happens to a job: it is submitted, claimed, kept, ended, acted on, forgotten. [`model::job::rules`] decides by its row; this
+//! is what the decision writes.
 
 use super::batch::Batch;
 use super::blobs;
 use super::error::sql;
 use crate::jobs::{self, TRIM};
 use crate::text::clean;
+use model::job::rules::{Ending, Event, Standing, Verdict};
 use model::job::{
-    Acted, Checkpoint, Claim, ClaimedJob, Hint, JobAction, JobEnd, JobError, JobId, JobLimits, JobOutcome, JobStep, NewJob,
-    NewOutput, NodeId, Want,
+    Acted, Checkpoint, Claim, ClaimedJob, Hint, JobAction, JobEnd, JobError, JobId, JobLimits, JobOutcome, JobState, JobStep,
+    NewJob, NewOutput, NodeId, Want,
 };
 use model::{Error, ErrorKind, Result};
-use rusqlite::{Connection, OptionalExtension, params};
-use std::time::{SystemTime, UNIX_EPOCH};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 /// What a write returns, and what the process must hear once it is committed.
 pub(super) type Told<T> = Result<(T, Vec<Hint>)>;
-
-/// Microseconds since 1970. SQLite's own clock, which counts milliseconds, is this one.
-pub(super) fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, jobs::in_micros)
-}
 
 /// The form of an id in a row.
 pub(super) fn key(id: &Uuid) -> &[u8] {
@@ -42,7 +38,7 @@ pub(super) fn submit(batch: &mut Batch<'_>, job: &NewJob) -> Told<Option<Claimed
                 job.version,
                 job.priority,
                 job.pinned.as_ref().map(|n| key(&n.0)),
-                now_us(),
+                batch.now_us(),
                 job.content.to_string(),
             ])
         })
@@ -94,7 +90,7 @@ pub(super) fn claim_sql(which: Which) -> String {
 
 /// Hands waiting jobs to a process, if its lease lives.
 pub(super) fn claim(batch: &mut Batch<'_>, node: NodeId, which: Which) -> Told<Vec<ClaimedJob>> {
-    let (conn, now) = (batch.conn, now_us());
+    let (conn, now) = (batch.conn, batch.now_us());
     let may: Option<(String, i64)> = conn
         .prepare_cached(
             "SELECT kinds, CASE WHEN new_jobs_only THEN started_at ELSE -1 END FROM node
@@ -113,8 +109,11 @@ pub(super) fn claim(batch: &mut Batch<'_>, node: NodeId, which: Which) -> Told<V
         .and_then(|mut s| s.query_map(params![key(&node.0), kinds, newer_than, last], |r| r.get(0))?.collect())
         .map_err(sql)?;
     let (mut claimed, mut hints) = (vec![], vec![]);
+    let event = if matches!(which, Which::Suspect) { Event::ClaimAlone(node) } else { Event::Claim(node) };
     for row in rows {
-        match claim_row(conn, node, row, now)? {
+        let before = standing(conn, row)?;
+        let Verdict::Becomes(after) = before.after(event) else { continue };
+        match claim_row(conn, node, row, after, now)? {
             Ok(job) => claimed.push(job),
             // Nobody can run it.
             Err(id) => {
@@ -127,15 +126,15 @@ pub(super) fn claim(batch: &mut Batch<'_>, node: NodeId, which: Which) -> Told<V
 }
 
 /// Claims one job. The inner error names a job whose row is damaged.
-fn claim_row(conn: &Connection, node: NodeId, row: i64, now: i64) -> Result<Result<ClaimedJob, JobId>> {
+fn claim_row(conn: &Connection, node: NodeId, row: i64, after: Standing, now: i64) -> Result<Result<ClaimedJob, JobId>> {
     type Input = (JobId, i64, String, u16, String, f64, bool, u16);
     let (id, epoch, kind, version, content, progress, pinned, crashes): Input = conn
         .prepare_cached(
-            "UPDATE job SET state = 'R', owner = ?2, epoch = epoch + 1, started_at = ?3, want = NULL WHERE seq = ?1
+            "UPDATE job SET state = ?4, owner = ?2, epoch = ?5, started_at = ?3, want = NULL WHERE seq = ?1
              RETURNING id, epoch, kind, version, content, progress, pin IS NOT NULL, crashes",
         )
         .and_then(|mut s| {
-            s.query_row(params![row, key(&node.0), now], |r| {
+            s.query_row(params![row, key(&node.0), now, after.state.letter(), after.epoch], |r| {
                 Ok((id(r, 0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?, r.get(6)?, r.get(7)?))
             })
         })
@@ -156,23 +155,46 @@ fn claim_row(conn: &Connection, node: NodeId, row: i64, now: i64) -> Result<Resu
     Ok(Ok(ClaimedJob { claim, kind, version, arguments, content, progress, pinned, crashes, steps }))
 }
 
-/// The row of a running job if the claim is the current one, and what a client wants of it.
-fn current(conn: &Connection, claim: Claim) -> Result<Option<(i64, Option<Want>)>> {
-    conn.prepare_cached("SELECT seq, want FROM job WHERE id = ?1 AND state = 'R' AND owner = ?2 AND epoch = ?3")
-        .and_then(|mut s| {
-            s.query_row(params![key(&claim.job.0), key(&claim.node.0), claim.epoch], |r| Ok((r.get(0)?, want(r, 1)?))).optional()
-        })
+const STANDING: &str = "SELECT seq, state, owner, epoch, want, pin, crashes FROM job WHERE ";
+
+fn standing_of(row: &Row<'_>) -> rusqlite::Result<(i64, Standing)> {
+    let node =
+        |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<[u8; 16]>>(column)?.map(|bytes| NodeId(Uuid::from_bytes(bytes))));
+    let standing = Standing {
+        state: state(row, 1)?,
+        owner: node(2)?,
+        epoch: row.get(3)?,
+        want: want(row, 4)?,
+        pinned: node(5)?,
+        crashes: row.get(6)?,
+    };
+    Ok((row.get(0)?, standing))
+}
+
+/// What decides about a row.
+pub(super) fn standing(conn: &Connection, row: i64) -> Result<Standing> {
+    conn.prepare_cached(&format!("{STANDING} seq = ?1"))
+        .and_then(|mut s| s.query_row([row], standing_of))
+        .map(|(_, standing)| standing)
+        .map_err(sql)
+}
+
+/// The row of a job, and what decides about it.
+fn find(conn: &Connection, id: JobId) -> Result<Option<(i64, Standing)>> {
+    conn.prepare_cached(&format!("{STANDING} id = ?1"))
+        .and_then(|mut s| s.query_row([key(&id.0)], standing_of).optional())
         .map_err(sql)
 }
 
 /// Keeps what a run reports.
 pub(super) fn checkpoint(batch: &mut Batch<'_>, claim: Claim, checkpoint: &Checkpoint) -> Result<bool> {
-    let Some((row, _)) = current(batch.conn, claim)? else { return Ok(false) };
-    keep(batch.conn, row, checkpoint)?;
-    Ok(true)
+    match find(batch.conn, claim.job)? {
+        Some((row, before)) if before.is_held_by(claim) => keep(batch.conn, row, before, claim, checkpoint).map(|()| true),
+        _ => Ok(false),
+    }
 }
 
-fn keep(conn: &Connection, row: i64, checkpoint: &Checkpoint) -> Result<()> {
+fn keep(conn: &Connection, row: i64, before: Standing, claim: Claim, checkpoint: &Checkpoint) -> Result<()> {
     let mut new = 0;
     for step in &checkpoint.steps {
         new += conn
@@ -180,19 +202,33 @@ fn keep(conn: &Connection, row: i64, checkpoint: &Checkpoint) -> Result<()> {
             .and_then(|mut s| s.execute(params![row, step.position, step.outcome.to_string()]))
             .map_err(sql)?;
     }
+    let crashes = match before.after(Event::Keep { claim, new_step: new > 0 }) {
+        Verdict::Becomes(after) => after.crashes,
+        _ => before.crashes,
+    };
     conn.prepare_cached(
-        "UPDATE job SET progress = ?2, content = ?3, crashes = CASE WHEN ?4 THEN 0 ELSE crashes END,
-         crashed_on = CASE WHEN ?4 THEN '' ELSE crashed_on END WHERE seq = ?1",
+        "UPDATE job SET progress = ?2, content = ?3, crashes = ?4, crashed_on = CASE WHEN ?4 = 0 THEN '' ELSE crashed_on END
+         WHERE seq = ?1",
     )
-    .and_then(|mut s| s.execute(params![row, jobs::progress(checkpoint), checkpoint.content.to_string(), new > 0]))
+    .and_then(|mut s| s.execute(params![row, jobs::progress(checkpoint), checkpoint.content.to_string(), crashes]))
     .map_err(sql)?;
     Ok(())
 }
 
 /// Ends a run.
 pub(super) fn finish(batch: &mut Batch<'_>, claim: Claim, done: &JobEnd, limits: JobLimits) -> Told<bool> {
-    let (conn, node, now) = (batch.conn, batch.node, now_us());
-    let Some((row, wanted)) = current(conn, claim)? else { return Ok((false, vec![])) };
+    let (conn, node, now) = (batch.conn, batch.node, batch.now_us());
+    let Some((row, before)) = find(conn, claim.job)? else { return Ok((false, vec![])) };
+    let (ending, own) = match &done.outcome {
+        JobOutcome::Success(_) => (Ending::Success, None),
+        JobOutcome::Failure(error) => (Ending::Failure, Some(error)),
+        JobOutcome::Paused => (Ending::Paused, None),
+        JobOutcome::Released => (Ending::Released, None),
+    };
+    let verdict = before.after(Event::End(claim, ending));
+    if verdict == Verdict::Refused {
+        return Ok((false, vec![]));
+    }
     if let JobOutcome::Success(outputs) = &done.outcome {
         jobs::check_outputs(outputs)?;
         outputs.iter().try_for_each(|o| batch.intents.check(conn, &node, o.blob.id))?;
@@ -201,22 +237,43 @@ pub(super) fn finish(batch: &mut Batch<'_>, claim: Claim, done: &JobEnd, limits:
             publish(conn, row, output)?;
         }
     }
-    keep(conn, row, &done.checkpoint)?;
-    match (&done.outcome, wanted) {
-        (JobOutcome::Success(_), _) => end(conn, row, None, now, now)?,
-        (JobOutcome::Failure(error), _) => end(conn, row, Some(error), now, now)?,
-        (_, Some(Want::Cancel)) => end(conn, row, Some(&JobError::canceled()), now, now)?,
-        (JobOutcome::Paused, _) | (JobOutcome::Released, Some(Want::Pause)) => {
-            rest(conn, row, "H", now)?;
-            return Ok((true, vec![]));
+    keep(conn, row, before, claim, &done.checkpoint)?;
+    let hint = settle(conn, row, claim.job, verdict, own, (now, now))?;
+    if matches!(hint, Some(Hint::Ended(_))) {
+        trim(conn, limits)?;
+    }
+    Ok((true, hint.into_iter().collect()))
+}
+
+/// Writes the end of a run, or of a rest. `own`: why the runner says that it failed; `(until, now)`: when it ran for the last time, and
+/// the present. Returns what others should hear.
+pub(super) fn settle(
+    conn: &Connection,
+    row: i64,
+    id: JobId,
+    verdict: Verdict,
+    own: Option<&JobError>,
+    (until, now): (i64, i64),
+) -> Result<Option<Hint>> {
+    match verdict {
+        Verdict::Refused | Verdict::Unchanged => Ok(None),
+        Verdict::Fails(_, cause) => {
+            let crashed_on: String = conn
+                .prepare_cached("SELECT crashed_on FROM job WHERE seq = ?1")
+                .and_then(|mut s| s.query_row([row], |r| r.get(0)))
+                .map_err(sql)?;
+            end(conn, row, Some(&jobs::failed(cause, &crashed_on)), until, now)?;
+            Ok(Some(Hint::Ended(id)))
         }
-        (JobOutcome::Released, None) => {
-            rest(conn, row, "P", now)?;
-            return Ok((true, vec![Hint::Work]));
+        Verdict::Becomes(after) if after.state.is_final() => {
+            end(conn, row, own, until, now)?;
+            Ok(Some(Hint::Ended(id)))
+        }
+        Verdict::Becomes(after) => {
+            rest(conn, row, after.state.letter(), until)?;
+            Ok((after.state == JobState::Pending).then_some(Hint::Work))
         }
     }
-    trim(conn, limits)?;
-    Ok((true, vec![Hint::Ended(claim.job)]))
 }
 
 fn publish(conn: &Connection, row: i64, output: &NewOutput) -> Result<()> {
@@ -264,40 +321,34 @@ pub(super) fn end(conn: &Connection, row: i64, error: Option<&JobError>, until: 
 
 /// Acts by the present state.
 pub(super) fn act(batch: &mut Batch<'_>, id: JobId, action: JobAction, limits: JobLimits) -> Told<Acted> {
-    let (conn, now) = (batch.conn, now_us());
-    let found: Option<(i64, String, bool)> = conn
-        .prepare_cached("SELECT seq, state, pin IS NOT NULL FROM job WHERE id = ?1")
-        .and_then(|mut s| s.query_row([key(&id.0)], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional())
-        .map_err(sql)?;
-    let Some((row, state, pinned)) = found else { return Ok((Acted::Unknown, vec![])) };
-    let hint = match (action, state.as_str()) {
-        (JobAction::Cancel, "P" | "H" | "T") => {
-            end(conn, row, Some(&JobError::canceled()), now, now)?;
-            trim(conn, limits)?;
-            Some(Hint::Ended(id))
-        }
-        (JobAction::Cancel | JobAction::Pause, "R") => {
-            conn.prepare_cached("UPDATE job SET want = CASE WHEN ?2 THEN 'C' ELSE coalesce(want, 'P') END WHERE seq = ?1")
-                .and_then(|mut s| s.execute(params![row, action == JobAction::Cancel]))
-                .map_err(sql)?;
+    let (conn, now) = (batch.conn, batch.now_us());
+    let Some((row, before)) = find(conn, id)? else { return Ok((Acted::Unknown, vec![])) };
+    let verdict = before.after(Event::Ask(action));
+    let hint = match verdict {
+        Verdict::Refused => return Ok((Acted::Refused, vec![])),
+        Verdict::Becomes(after) if after.state == JobState::Running => {
+            wish(conn, row, after.want)?;
             Some(Hint::Wanted(id))
         }
-        (JobAction::Pause, "P" | "T") => {
-            rest(conn, row, "H", now)?;
-            None
-        }
-        (JobAction::Cancel | JobAction::Pause, _) => None,
-        (JobAction::Resume, "H") => {
-            rest(conn, row, "P", now)?;
-            Some(Hint::Work)
-        }
-        (JobAction::Resubmit, "F") if !pinned => {
+        Verdict::Becomes(_) if before.state == JobState::Failure => {
             resubmit(conn, row)?;
             Some(Hint::Work)
         }
-        (JobAction::Resume | JobAction::Resubmit, _) => return Ok((Acted::Refused, vec![])),
+        verdict => settle(conn, row, id, verdict, None, (now, now))?,
     };
+    if matches!(hint, Some(Hint::Ended(_))) {
+        trim(conn, limits)?;
+    }
     Ok((Acted::Accepted, hint.into_iter().collect()))
+}
+
+/// Tells the owner of a running job what a client wants.
+fn wish(conn: &Connection, row: i64, want: Option<Want>) -> Result<()> {
+    let letter = want.map(|want| if want == Want::Cancel { "C" } else { "P" });
+    conn.prepare_cached("UPDATE job SET want = ?2 WHERE seq = ?1")
+        .and_then(|mut s| s.execute(params![row, letter]))
+        .map_err(sql)?;
+    Ok(())
 }
 
 /// A failed job has neither steps nor outputs.
@@ -415,12 +466,18 @@ pub(super) fn forget_waiters(batch: &mut Batch<'_>, node: NodeId, ids: &[JobId],
 }
 
 /// Reads the id of a job.
-pub(super) fn id(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<JobId> {
+pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
     Ok(JobId(Uuid::from_bytes(row.get(column)?)))
 }
 
 /// Reads what a client wants.
-pub(super) fn want(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Want>> {
+pub(super) fn want(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Want>> {
     let letter: Option<String> = row.get(column)?;
     Ok(letter.map(|l| if l == "C" { Want::Cancel } else { Want::Pause }))
+}
+
+/// Reads a state.
+pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<JobState> {
+    JobState::from_letter(&row.get::<_, String>(column)?)
+        .ok_or_else(|| rusqlite::Error::InvalidColumnType(column, "state".into(), rusqlite::types::Type::Text))
 }

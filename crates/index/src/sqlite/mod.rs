@@ -63,11 +63,13 @@ pub struct Options {
     pub stable_age: Duration,
     /// Connections that read, at least one.
     pub readers: usize,
+    /// Microseconds since 1970 for jobs and leases, instead of the system's clock. For simulations.
+    pub clock: Option<&'static AtomicI64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { stable_age: Duration::from_secs(60), readers: 4 }
+        Self { stable_age: Duration::from_secs(60), readers: 4, clock: None }
     }
 }
 
@@ -112,7 +114,8 @@ fn assemble(path: &Path, options: Options, durability: Durability, folder: Optio
     let reader_count = options.readers.max(1);
     let readers = (0..reader_count).map(|_| open::reader(path)).collect::<Result<Vec<_>>>()?;
     let node = *AttachmentId::random().0.as_bytes();
-    let clock = Arc::new(Clock { node, stable_age_ms: AtomicI64::new(milliseconds(options.stable_age)) });
+    let clock =
+        Arc::new(Clock { node, stable_age_ms: AtomicI64::new(milliseconds(options.stable_age)), simulated: options.clock });
     Ok(SqliteIndex {
         writer: Writer::start(connection, clock.clone())?,
         readers: Readers::new(readers),
@@ -370,7 +373,8 @@ impl Jobs for SqliteIndex {
     }
 
     async fn nodes(&self) -> Result<Vec<Node>> {
-        self.readers.run(nodes::nodes).await
+        let now = self.clock.now_us();
+        self.readers.run(move |conn| nodes::nodes(conn, now)).await
     }
 
     async fn submit_job(&self, job: NewJob) -> Result<Option<ClaimedJob>> {
@@ -404,7 +408,8 @@ impl Jobs for SqliteIndex {
 
     async fn jobs(&self, ids: Option<&[JobId]>) -> Result<Vec<Job>> {
         let ids = ids.map(<[JobId]>::to_vec);
-        self.readers.run(move |conn| job_rows::read(conn, ids.as_deref())).await
+        let now = self.clock.now_us();
+        self.readers.run(move |conn| job_rows::read(conn, ids.as_deref(), now)).await
     }
 
     async fn job_counts(&self) -> Result<[u64; 6]> {

@@ -2,10 +2,11 @@
 
 use super::batch::Batch;
 use super::error::sql;
-use super::jobs::{self, CLAIMABLE, Told, key, now_us, trim, want};
-use crate::jobs::{UNKNOWN, in_micros, micros, poison, time, unpinned};
+use super::jobs::{self, CLAIMABLE, Told, key, trim, want};
+use crate::jobs::{UNKNOWN, in_micros, micros, time};
 use crate::text::clean;
-use model::job::{Beat, Claim, Hint, JobError, JobId, NewNode, Node, NodeId, Tick, Want};
+use model::job::rules::{Event, Verdict};
+use model::job::{Beat, Claim, Hint, JobId, NewNode, Node, NodeId, Tick, Want};
 use model::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 /// Registers a process, and ends the leases of earlier openings.
 pub(super) fn join(batch: &mut Batch<'_>, node: &NewNode, lease: Duration) -> Result<()> {
-    let (conn, now) = (batch.conn, now_us());
+    let (conn, now) = (batch.conn, batch.now_us());
     let kinds: Vec<_> = node.kinds.iter().map(|k| clean(k)).collect();
     let inserted = conn
         .prepare_cached(
@@ -56,9 +57,8 @@ fn forget(conn: &Connection, node: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// All processes, the oldest first.
-pub(super) fn nodes(conn: &Connection) -> Result<Vec<Node>> {
-    let now = now_us();
+/// All processes, the oldest first. `now`: microseconds since 1970.
+pub(super) fn nodes(conn: &Connection, now: i64) -> Result<Vec<Node>> {
     conn.prepare_cached(
         "SELECT id, name, version, kinds, new_jobs_only, configuration, details, settings, draining, started_at, lease_until,
          (SELECT count(*) FROM job WHERE state = 'R' AND owner = n.id) FROM node n ORDER BY started_at, id",
@@ -90,7 +90,7 @@ pub(super) fn nodes(conn: &Connection) -> Result<Vec<Node>> {
 
 /// One beat.
 pub(super) fn tick(batch: &mut Batch<'_>, beat: &Beat) -> Told<Tick> {
-    let (conn, now) = (batch.conn, now_us());
+    let (conn, now) = (batch.conn, batch.now_us());
     let me = key(&beat.node.0);
     let lost = !renew(conn, beat, now)?;
     let mut hints = rescue(conn, now)?;
@@ -124,19 +124,15 @@ fn renew(conn: &Connection, beat: &Beat, now: i64) -> Result<bool> {
 struct Orphan {
     row: i64,
     id: JobId,
-    want: Option<Want>,
-    pinned: bool,
-    crashes: i64,
     crashed_on: String,
     /// When it ran for the last time, as far as anybody knows.
     until: i64,
-    /// One line.
-    owner: String,
+    name: String,
+    owner: NodeId,
 }
 
 /// Running jobs whose process has no live lease. Parameter 1 is the time.
-pub(super) const ORPHANS: &str = "SELECT j.seq, j.id, j.want, j.pin IS NOT NULL, j.crashes, j.crashed_on,
-    coalesce(n.lease_until, ?1), coalesce(n.name, ''), j.owner
+pub(super) const ORPHANS: &str = "SELECT j.seq, j.id, j.crashed_on, coalesce(n.lease_until, ?1), coalesce(n.name, ''), j.owner
     FROM job j LEFT JOIN node n ON n.id = j.owner WHERE j.state = 'R' AND coalesce(n.lease_until, 0) <= ?1";
 
 fn rescue(conn: &Connection, now: i64) -> Result<Vec<Hint>> {
@@ -144,11 +140,8 @@ fn rescue(conn: &Connection, now: i64) -> Result<Vec<Hint>> {
         .prepare_cached(ORPHANS)
         .and_then(|mut s| {
             s.query_map([now], |r| {
-                let (name, node): (String, [u8; 16]) = (r.get(7)?, r.get(8)?);
-                let owner = format!("{} ({})", name.replace(['\n', '\r'], " "), Uuid::from_bytes(node));
-                let (want, pinned) = (want(r, 2)?, r.get(3)?);
-                let (row, id, crashes) = (r.get(0)?, jobs::id(r, 1)?, r.get(4)?);
-                Ok(Orphan { row, id, want, pinned, crashes, crashed_on: r.get(5)?, until: r.get(6)?, owner })
+                let (row, id, owner) = (r.get(0)?, jobs::id(r, 1)?, NodeId(Uuid::from_bytes(r.get(5)?)));
+                Ok(Orphan { row, id, crashed_on: r.get(2)?, until: r.get(3)?, name: r.get(4)?, owner })
             })?
             .collect()
         })
@@ -157,67 +150,52 @@ fn rescue(conn: &Connection, now: i64) -> Result<Vec<Hint>> {
 }
 
 fn rescue_one(conn: &Connection, orphan: &Orphan, now: i64) -> Result<Hint> {
-    let crashed_on = format!("{}{}\n", orphan.crashed_on, orphan.owner);
-    conn.prepare_cached("UPDATE job SET crashes = crashes + 1, crashed_on = ?2 WHERE seq = ?1")
-        .and_then(|mut s| s.execute(params![orphan.row, crashed_on]))
-        .map_err(sql)?;
-    let error = match orphan.want {
-        Some(Want::Cancel) => JobError::canceled(),
-        _ if orphan.pinned => unpinned(),
-        Some(Want::Pause) => {
-            jobs::rest(conn, orphan.row, "H", orphan.until)?;
-            return Ok(Hint::Work);
-        }
-        None if orphan.crashes >= 2 => poison(&crashed_on),
-        None => {
-            jobs::rest(conn, orphan.row, "P", orphan.until)?;
-            return Ok(Hint::Work);
-        }
+    let verdict = jobs::standing(conn, orphan.row)?.after(Event::ProcessDied(orphan.owner));
+    let (Verdict::Becomes(after) | Verdict::Fails(after, _)) = verdict else {
+        return Err(Error::new(ErrorKind::Internal, "a running job whose process died must go on or end"));
     };
-    jobs::end(conn, orphan.row, Some(&error), orphan.until, now)?;
-    Ok(Hint::Ended(orphan.id))
+    // One line for each crash.
+    let crashed_on = format!("{}{} ({})\n", orphan.crashed_on, orphan.name.replace(['\n', '\r'], " "), orphan.owner);
+    conn.prepare_cached("UPDATE job SET crashes = ?2, crashed_on = ?3 WHERE seq = ?1")
+        .and_then(|mut s| s.execute(params![orphan.row, after.crashes, crashed_on]))
+        .map_err(sql)?;
+    let hint = jobs::settle(conn, orphan.row, orphan.id, verdict, None, (orphan.until, now))?;
+    Ok(hint.unwrap_or(Hint::Work))
 }
 
 /// Ends waiting jobs that only a dead process might run.
 fn unpin(conn: &Connection, now: i64) -> Result<Vec<Hint>> {
-    let rows: Vec<(i64, JobId)> = conn
+    let rows: Vec<(i64, JobId, NodeId)> = conn
         .prepare_cached(
-            "SELECT seq, id FROM job WHERE pin IS NOT NULL AND done_seq IS NULL AND state <> 'R'
+            "SELECT seq, id, pin FROM job WHERE pin IS NOT NULL AND done_seq IS NULL AND state <> 'R'
              AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = pin AND n.lease_until > ?1)",
         )
-        .and_then(|mut s| s.query_map([now], |r| Ok((r.get(0)?, jobs::id(r, 1)?)))?.collect())
-        .map_err(sql)?;
-    rows.iter()
-        .map(|(row, id)| {
-            jobs::end(conn, *row, Some(&unpinned()), now, now)?;
-            Ok(Hint::Ended(*id))
+        .and_then(|mut s| {
+            s.query_map([now], |r| Ok((r.get(0)?, jobs::id(r, 1)?, NodeId(Uuid::from_bytes(r.get(2)?)))))?.collect()
         })
-        .collect()
+        .map_err(sql)?;
+    let mut hints = vec![];
+    for (row, id, pin) in rows {
+        let verdict = jobs::standing(conn, row)?.after(Event::ProcessDied(pin));
+        hints.extend(jobs::settle(conn, row, id, verdict, None, (now, now))?);
+    }
+    Ok(hints)
 }
 
 /// Lets jobs wait again that the caller owns and does not know: the answer to its claim was lost.
 fn release_unknown(conn: &Connection, beat: &Beat, now: i64) -> Result<Vec<Hint>> {
-    let rows: Vec<(i64, JobId, Option<Want>)> = conn
-        .prepare_cached("SELECT seq, id, want FROM job WHERE state = 'R' AND owner = ?1 AND started_at <= ?2")
+    let rows: Vec<(i64, JobId)> = conn
+        .prepare_cached("SELECT seq, id FROM job WHERE state = 'R' AND owner = ?1 AND started_at <= ?2")
         .and_then(|mut s| {
-            s.query_map(params![key(&beat.node.0), now - in_micros(UNKNOWN)], |r| Ok((r.get(0)?, jobs::id(r, 1)?, want(r, 2)?)))?
-                .collect()
+            s.query_map(params![key(&beat.node.0), now - in_micros(UNKNOWN)], |r| Ok((r.get(0)?, jobs::id(r, 1)?)))?.collect()
         })
         .map_err(sql)?;
-    rows.iter()
-        .filter(|(_, id, _)| !beat.running.contains(id))
-        .map(|(row, id, want)| {
-            match want {
-                Some(Want::Cancel) => {
-                    jobs::end(conn, *row, Some(&JobError::canceled()), now, now)?;
-                    return Ok(Hint::Ended(*id));
-                }
-                Some(Want::Pause) => jobs::rest(conn, *row, "H", now)?,
-                None => jobs::rest(conn, *row, "P", now)?,
-            }
-            Ok(Hint::Work)
-        })
-        .collect()
+    let mut hints = vec![];
+    for (row, id) in rows.into_iter().filter(|(_, id)| !beat.running.contains(id)) {
+        let verdict = jobs::standing(conn, row)?.after(Event::NotKnownTo(beat.node));
+        hints.extend(jobs::settle(conn, row, id, verdict, None, (now, now))?);
+    }
+    Ok(hints)
 }
 
 fn forget_dead(conn: &Connection, now: i64) -> Result<()> {

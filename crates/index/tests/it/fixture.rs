@@ -52,7 +52,8 @@ impl std::ops::Deref for Fresh {
 /// A new SQLite file.
 pub fn sqlite() -> Fresh {
     let folder = tempfile::tempdir().unwrap();
-    let options = index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 3 };
+    let options =
+        index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 3, ..index::sqlite::Options::default() };
     let open = move || index::sqlite::open(&folder.path().join("pleiad.sqlite"), options).unwrap();
     Fresh { index: Some(open()), alone: true, open: Box::new(open), end: Box::new(|| {}) }
 }

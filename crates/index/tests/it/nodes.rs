@@ -12,21 +12,21 @@ use std::time::Duration;
 const SHORT: Duration = Duration::from_millis(250);
 
 /// A process that soon dies.
-async fn mortal(db: &dyn Index, name: &str) -> NodeId {
+pub async fn mortal(db: &dyn Index, name: &str) -> NodeId {
     let node = node(name);
     db.join(&node, SHORT).await.unwrap();
     node.id
 }
 
 /// Waits until the lease is over on the database's clock.
-async fn expire(db: &dyn Index, id: NodeId) {
+pub async fn expire(db: &dyn Index, id: NodeId) {
     while db.nodes().await.unwrap().iter().any(|n| n.node.id == id && n.lease > Duration::ZERO) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 /// Beats until the jobs of dead processes are rescued, and returns that beat. Not within a lease after the database started: hence again.
-async fn rescue(db: &dyn Index, me: NodeId) -> Tick {
+pub async fn rescue(db: &dyn Index, me: NodeId) -> Tick {
     for _ in 0..500 {
         let beat = Beat { node: me, running: vec![], lease: Duration::from_secs(2), draining: false, settings: 0, limits: KEEP };
         let tick = db.tick(&beat).await.unwrap();
