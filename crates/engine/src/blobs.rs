@@ -77,7 +77,10 @@ pub(crate) async fn write(eng: &Engine, mut bytes: BoxStream<'_, Result<Bytes>>)
             return Err(error);
         }
     }
-    writer.finish().await?;
+    if let Err(error) = writer.finish().await {
+        sweeps::discard(eng, blob).await;
+        return Err(error);
+    }
     Ok((blob, size))
 }
 

@@ -5,7 +5,8 @@ use model::job::{Checkpoint, Claim, ClaimedJob, JobEnd, JobOutcome, JobStep};
 use model::{ErrorKind, Result};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Steps that are written together.

@@ -7,6 +7,8 @@ mod handle;
 pub mod kinds;
 pub mod node;
 mod registry;
+#[cfg(test)]
+mod sim;
 mod submit;
 mod waiting;
 mod worker;

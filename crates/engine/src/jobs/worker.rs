@@ -10,8 +10,9 @@ use model::{ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long an interrupted step may take to tidy up.
@@ -67,9 +68,13 @@ async fn claim(eng: &Arc<Engine>, free: usize) -> Result<bool> {
 /// Runs a claimed job in a task of its own. The permit is given back at the end.
 pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSemaphorePermit>) {
     let stopper = Arc::new(Stopper::default());
-    lock(&eng.node.running).insert(job.claim.job, (job.claim, stopper.clone()));
+    let before = lock(&eng.node.running).insert(job.claim.job, (job.claim, stopper.clone()));
+    if let Some((_, earlier)) = before {
+        // The database forgot that claim (a failover that lost commits), perhaps with its epoch: that run must not write for this one.
+        earlier.interrupt(Reason::Lost);
+    }
     let task = {
-        let eng = eng.clone();
+        let (eng, mine) = (eng.clone(), stopper.clone());
         async move {
             let (claim, pinned) = (job.claim, job.pinned);
             let end = run(&eng, job, stopper).await;
@@ -77,7 +82,7 @@ pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSem
             let lost = || JobEnd { outcome: JobOutcome::Failure(download_ended()), checkpoint: Checkpoint::default() };
             eng.node.waiters.announce(claim.job, end.or_else(|| pinned.then(lost)).map(Arc::new));
             let mut running = lock(&eng.node.running);
-            if running.get(&claim.job).is_some_and(|(current, _)| *current == claim) {
+            if running.get(&claim.job).is_some_and(|(_, current)| Arc::ptr_eq(current, &mine)) {
                 running.remove(&claim.job);
             }
             drop(running);
@@ -103,7 +108,12 @@ async fn run(eng: &Arc<Engine>, mut job: ClaimedJob, stopper: Arc<Stopper>) -> O
         }
     };
     let outcome = match (result, stopper.reason()) {
-        (_, Some(Reason::Lost)) => return lost(&job),
+        (result, Some(Reason::Lost)) => {
+            if let Some(Ok(Ok(outputs))) = result {
+                discard(eng, &outputs).await;
+            }
+            return lost(&job);
+        }
         (Some(Ok(Ok(outputs))), _) => JobOutcome::Success(outputs),
         (_, Some(Reason::Cancel)) => JobOutcome::Failure(JobError::canceled()),
         (Some(Err(_)), _) => JobOutcome::Failure(kinds::panicked()),
@@ -131,17 +141,28 @@ fn lost(job: &ClaimedJob) -> Option<JobEnd> {
 /// Tells the registry until it answers.
 async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Duration, stopper: &Stopper) -> Option<JobEnd> {
     let mut pause = Duration::from_millis(100);
+    // An answer was lost: what was told may be kept all the same.
+    let mut uncertain = false;
     loop {
-        if stopper.reason() == Some(Reason::Lost) {
+        if stopper.reason() == Some(Reason::Lost) && !uncertain {
+            discard(eng, outputs(&end)).await;
             return lost(job);
         }
         match eng.index.finish_job(job.claim, end.clone(), eng.config.jobs.limits).await {
             Ok(true) => break,
+            Ok(false) if uncertain => {
+                if is_kept(eng, job).await {
+                    break;
+                }
+                // The outputs may be those of the job: if nothing names them, the sweep after this process finds them.
+                return lost(job);
+            }
             Ok(false) => {
-                discard(eng, &end).await;
+                discard(eng, outputs(&end)).await;
                 return lost(job);
             }
             Err(error) if is_transient(error.kind()) => {
+                uncertain |= error.kind() != ErrorKind::Busy;
                 if error.kind() == ErrorKind::Busy {
                     // The names of the outputs are gone: the files must be made again.
                     end.outcome = JobOutcome::Released;
@@ -168,11 +189,19 @@ async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Dura
     Some(end)
 }
 
+/// Whether the end of this very run is in the registry.
+async fn is_kept(eng: &Engine, job: &ClaimedJob) -> bool {
+    let found = eng.index.jobs(Some(&[job.claim.job])).await;
+    found.is_ok_and(|jobs| jobs.first().is_some_and(|j| j.state.is_final() && j.epoch == job.claim.epoch))
+}
+
 /// Removes outputs that were not published.
-async fn discard(eng: &Engine, end: &JobEnd) {
-    if let JobOutcome::Success(outputs) = &end.outcome {
-        for NewOutput { blob, .. } in outputs {
-            sweeps::discard(eng, blob.id).await;
-        }
+async fn discard(eng: &Engine, outputs: &[NewOutput]) {
+    for NewOutput { blob, .. } in outputs {
+        sweeps::discard(eng, blob.id).await;
     }
+}
+
+fn outputs(end: &JobEnd) -> &[NewOutput] {
+    if let JobOutcome::Success(outputs) = &end.outcome { outputs } else { &[] }
 }

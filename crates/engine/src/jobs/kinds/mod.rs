@@ -62,7 +62,12 @@ const fn entry<K: JobKind>() -> Entry {
 }
 
 /// Every kind.
-pub(super) const ALL: &[Entry] = &[entry::<Archive>(), entry::<DicomModalityStore>()];
+pub(super) const ALL: &[Entry] = &[
+    entry::<Archive>(),
+    entry::<DicomModalityStore>(),
+    #[cfg(test)]
+    entry::<super::sim::kind::Steps>(),
+];
 
 /// Runs a claimed job.
 pub(super) async fn run(eng: &Arc<Engine>, job: &mut JobHandle, claimed: &ClaimedJob) -> Result<Vec<NewOutput>> {
