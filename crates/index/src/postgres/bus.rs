@@ -11,7 +11,7 @@ use model::job::{Hint, JobId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio_postgres::{AsyncMessage, Client, NoTls, Statement};
+use tokio_postgres::{AsyncMessage, Client, Statement};
 use uuid::Uuid;
 
 /// Between two notifications of one process.
@@ -96,7 +96,7 @@ impl Drop for Listening {
 /// Opens the connection. What happened before it listened is not known: hence the first hint.
 async fn listen(session: &Session, sender: Uuid, hints: &Arc<Hints>, delay: Duration) -> Result<Listening> {
     tokio::time::sleep(delay).await;
-    let (client, mut connection) = session.config.connect(NoTls).await.map_err(sql)?;
+    let (client, mut connection) = session.config.connect(session.tls.clone()).await.map_err(sql)?;
     let (own, heard) = (sender.simple().to_string(), hints.clone());
     let reader = tokio::spawn(async move {
         while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {

@@ -28,6 +28,7 @@ mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upkeep;
 mod writer;
 

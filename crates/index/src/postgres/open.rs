@@ -5,7 +5,7 @@ use super::functions;
 use super::pool::Session;
 use model::{Error, ErrorKind, Result};
 use std::time::Duration;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// One step of the schema. A program that knows the schema up to number N opens a database whose newest step says that it is
 /// `compatible` with N: so the previous release keeps running, and may be restarted, while the next one migrates.
@@ -33,7 +33,7 @@ fn refused(message: String) -> Error {
 
 /// A connection outside of the pool. It ends when it is dropped.
 pub(super) async fn connect(session: &Session) -> Result<Client> {
-    let (client, connection) = session.config.connect(NoTls).await.map_err(sql)?;
+    let (client, connection) = session.config.connect(session.tls.clone()).await.map_err(sql)?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to PostgreSQL ended");

@@ -1,10 +1,11 @@
 //! Connections: how they are made, what each is told first, and the pool of them.
 
 use super::error::{self, sql};
+use super::tls::{Tls, TlsOptions};
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
 use model::{Error, ErrorKind, Result};
 use std::time::Duration;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -14,7 +15,7 @@ const WAIT: Duration = Duration::from_secs(15);
 /// Where the database is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Server {
-    /// `postgresql://…`, or `key=value` pairs of libpq.
+    /// `postgresql://…`, or `key=value` pairs of libpq; also `sslmode`, `sslrootcert`, `sslcert` and `sslkey`.
     Uri(String),
     Parts {
         host: String,
@@ -22,6 +23,8 @@ pub enum Server {
         database: String,
         user: String,
         password: String,
+        /// Encrypted, without a look at the server's certificate (Orthanc: `EnableSsl`).
+        ssl: bool,
     },
 }
 
@@ -29,19 +32,24 @@ pub enum Server {
 #[derive(Clone)]
 pub(super) struct Session {
     pub(super) config: tokio_postgres::Config,
+    pub(super) tls: Tls,
     pub(super) schema: String,
 }
 
 impl Session {
     /// # Errors
-    /// `Database` for an URI that cannot be read, or a schema's name that PostgreSQL would cut.
+    /// `Database` for an URI that cannot be read, certificates that cannot, or a schema's name that PostgreSQL would cut.
     pub(super) fn new(server: &Server, schema: &str, application: &str) -> Result<Self> {
-        let mut config = match server {
-            Server::Uri(uri) => uri.parse().map_err(|e: tokio_postgres::Error| {
-                let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
-                Error::new(ErrorKind::Database, format!("PostgreSQL.ConnectionUri cannot be read: {cause}"))
-            })?,
-            Server::Parts { host, port, database, user, password } => {
+        let (mut config, options) = match server {
+            Server::Uri(uri) => {
+                let (options, rest) = TlsOptions::split(uri);
+                let config = rest.parse().map_err(|e: tokio_postgres::Error| {
+                    let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+                    Error::new(ErrorKind::Database, format!("PostgreSQL.ConnectionUri cannot be read: {cause}"))
+                })?;
+                (config, options)
+            }
+            Server::Parts { host, port, database, user, password, ssl } => {
                 let mut config = tokio_postgres::Config::new();
                 config.host(if host.is_empty() { "localhost" } else { host }).port(*port);
                 if !database.is_empty() {
@@ -53,13 +61,15 @@ impl Session {
                 if !password.is_empty() {
                     config.password(password);
                 }
-                config
+                (config, TlsOptions::enabled(*ssl))
             }
         };
         if schema.is_empty() || schema.len() > 63 || schema.contains('\0') {
             return Err(Error::new(ErrorKind::Database, "the name of a schema has 1 to 63 bytes (PostgreSQL.Schema)"));
         }
+        let (tls, mode) = Tls::new(&options)?;
         config
+            .ssl_mode(mode)
             .application_name(if application.is_empty() { "pleiad" } else { application })
             .connect_timeout(CONNECT)
             .keepalives(true)
@@ -67,7 +77,7 @@ impl Session {
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(30));
-        Ok(Self { config, schema: schema.to_owned() })
+        Ok(Self { config, tls, schema: schema.to_owned() })
     }
 
     pub(super) fn quoted_schema(&self) -> String {
@@ -96,7 +106,11 @@ impl Session {
 
     /// A pool of at most `connections`, made when they are needed.
     pub(super) fn pool(&self, connections: usize) -> Result<Pool> {
-        let manager = Manager::from_config(self.config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let manager = Manager::from_config(
+            self.config.clone(),
+            self.tls.clone(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
         let session = self.clone();
         Pool::builder(manager)
             .max_size(connections.max(2))

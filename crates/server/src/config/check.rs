@@ -190,7 +190,6 @@ mod tests {
             json!({"SslEnabled": true}),
             json!({"SslVerifyPeers": true}),
             json!({"DicomTlsEnabled": true}),
-            json!({"PostgreSQL": {"EnableSsl": true}}),
             json!({"Authorization": {"WebServiceRootUrl": "http://x"}}),
             json!({"Authorization": {"Enable": true}}),
             json!({"AwsS3Storage": {"StorageEncryption": {"MasterKey": [1, "x"]}}}),

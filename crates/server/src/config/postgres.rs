@@ -27,6 +27,7 @@ pub(super) fn postgres(settings: &Settings, errors: &mut Errors) -> Option<Postg
             database: text("PostgreSQL.Database"),
             user: text("PostgreSQL.Username"),
             password: text("PostgreSQL.Password"),
+            ssl: settings.flag("PostgreSQL.EnableSsl"),
         }
     } else {
         Server::Uri(uri)
