@@ -9,6 +9,7 @@
 mod charset;
 mod data;
 mod dictionary;
+mod directory;
 pub mod json;
 mod number;
 mod pixel;
@@ -21,6 +22,7 @@ pub use charset::CharacterSet;
 pub use data::{DataSet, Element, Value};
 pub use dicom_core::{Tag, VR};
 pub use dictionary::{Dictionary, DictionaryError};
+pub use directory::{Directory, RecordId};
 pub use pixel::{PixelLayout, PixelScanner};
 pub use read::{
     Completeness, Header, Object, PixelElement, ReadError, ReadOptions, dataset_offset, read_header, read_object, read_tail,
