@@ -56,7 +56,7 @@ def dcmtk(program, *arguments):
     folders = [f for f in os.environ['PATH'].split(':') if not os.path.exists(os.path.join(f, 'pip'))]
     found = shutil.which(program, path=':'.join(folders)) or shutil.which(program, path='/usr/bin')
     assert found, 'DCMTK is not installed (make test installs it)'
-    return subprocess.run([found, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    return subprocess.run([found, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace', timeout=120)
 
 
 def echoscu(client, *options):

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use dataset::{Element, ReadOptions, VR, read_object, write_object};
-use engine::archive::{self, Characters, Request};
+use engine::archive::{self, Characters, Layout, Request};
 use engine::{Ctx, Engine, EngineConfig, Parts};
 use futures_util::StreamExt;
 use model::ports::hooks::NoHooks;
@@ -46,7 +46,7 @@ async fn main() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let (started, cpu) = (Instant::now(), cpu_seconds());
     let resources = study.map(|id| (Level::Study, id)).into_iter().collect();
-    let request = Request { resources, characters: Characters::Ascii, transcode: None };
+    let request = Request { resources, layout: Layout::Folders(Characters::Ascii), transcode: None };
     let plan = archive::plan(&eng, &ctx, &request).await.expect("a plan");
     let size = plan.size_bytes();
     println!("planned {} instances in {:.3} s", plan.instances(), started.elapsed().as_secs_f64());

@@ -1,4 +1,4 @@
-//! `/{level}/{id}/archive` and `/tools/create-archive` (Orthanc book, "Downloading a ZIP archive"). `media` comes later.
+//! `/{level}/{id}/archive` and `/tools/create-archive` (Orthanc book, "Downloading a ZIP archive"), and the same with `media`.
 
 use crate::creation::{self, Fields};
 use crate::jobs::created;
@@ -7,11 +7,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use bytes::{Bytes, BytesMut};
 use engine::Ctx;
-use engine::jobs::kinds::{Archive, ArchiveOptions, archive};
-use engine::jobs::{self, JobOptions};
+use engine::jobs::JobOptions;
+use engine::jobs::kinds::{Archive, ArchiveOptions, Form, archive};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::{HeaderValue, header};
@@ -32,15 +32,38 @@ pub fn routes() -> Router<Arc<Rest>> {
     let levels = [Level::Patient, Level::Study, Level::Series].into_iter();
     levels
         .fold(Router::new(), |router, level| {
-            router.route(&format!("/{}/{{id}}/archive", level.folder()), get(get_one).post(post_one))
+            router
+                .route(&format!("/{}/{{id}}/archive", level.folder()), one(Form::Archive))
+                .route(&format!("/{}/{{id}}/media", level.folder()), one(Form::Media))
         })
-        .route("/tools/create-archive", get(get_several).post(post_several))
+        .route("/tools/create-archive", several(Form::Archive))
+        .route("/tools/create-media", several(Form::Media))
+        .route("/tools/create-media-extended", several(Form::ExtendedMedia))
+}
+
+fn one(form: Form) -> MethodRouter<Arc<Rest>> {
+    get(move |rest, caller, id, params| get_one(form, rest, caller, id, params))
+        .post(move |rest, caller, id, body| post_one(form, rest, caller, id, body))
+}
+
+fn several(form: Form) -> MethodRouter<Arc<Rest>> {
+    get(move |rest, caller, params| get_several(form, rest, caller, params))
+        .post(move |rest, caller, body| post_several(form, rest, caller, body))
+}
+
+/// Media with more keys, if they are wanted.
+fn extend(form: Form, is_wanted: impl FnOnce() -> Result<bool>) -> Result<Form> {
+    match form {
+        Form::Archive => Ok(Form::Archive),
+        Form::Media | Form::ExtendedMedia => Ok(if is_wanted()? { Form::ExtendedMedia } else { Form::Media }),
+    }
 }
 
 /// What the query string says about an archive.
-fn options(params: &Params) -> Result<ArchiveOptions> {
+fn options(form: Form, params: &Params) -> Result<ArchiveOptions> {
     let text = |key| params.get(key).filter(|t| !t.is_empty()).map(str::to_owned);
     Ok(ArchiveOptions {
+        form: extend(form, || Ok(form == Form::ExtendedMedia || params.flag("extended")?))?,
         file_name: text("filename"),
         utf8: false,
         transcode: text("transcode"),
@@ -49,8 +72,9 @@ fn options(params: &Params) -> Result<ArchiveOptions> {
 }
 
 /// What a body says about an archive.
-fn options_in(fields: &Fields) -> Result<ArchiveOptions> {
+fn options_in(form: Form, fields: &Fields) -> Result<ArchiveOptions> {
     Ok(ArchiveOptions {
+        form: extend(form, || fields.flag("Extended", form == Form::ExtendedMedia))?,
         file_name: fields.string("Filename")?.map(str::to_owned),
         utf8: fields.flag("Utf8", false)?,
         transcode: fields.string("Transcode")?.map(str::to_owned),
@@ -60,17 +84,19 @@ fn options_in(fields: &Fields) -> Result<ArchiveOptions> {
 
 /// `GET /{level}/{id}/archive`.
 async fn get_one(
+    form: Form,
     State(rest): State<Arc<Rest>>,
     Caller(ctx): Caller,
     Path(id): Path<String>,
     params: Params,
 ) -> HttpResult<Response> {
-    let archive = Archive::new(&rest.engine, &[&id], &id, options(&params)?).await?;
+    let archive = Archive::new(&rest.engine, &[&id], &id, options(form, &params)?).await?;
     answer(&rest, &ctx, archive, JobOptions::default()).await
 }
 
 /// `POST /{level}/{id}/archive`.
 async fn post_one(
+    form: Form,
     State(rest): State<Arc<Rest>>,
     Caller(ctx): Caller,
     Path(id): Path<String>,
@@ -80,20 +106,20 @@ async fn post_one(
         Value::Object(map) => Fields(map),
         _ => Fields(Map::new()),
     };
-    let archive = Archive::new(&rest.engine, &[&id], &id, options_in(&fields)?).await?;
+    let archive = Archive::new(&rest.engine, &[&id], &id, options_in(form, &fields)?).await?;
     create(&rest, &ctx, archive, &fields).await
 }
 
 /// `GET /tools/create-archive?resources=…,…`.
-async fn get_several(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, params: Params) -> HttpResult<Response> {
+async fn get_several(form: Form, State(rest): State<Arc<Rest>>, Caller(ctx): Caller, params: Params) -> HttpResult<Response> {
     let missing = || Error::new(ErrorKind::BadRequest, "Missing resources argument");
     let ids: Vec<&str> = params.get("resources").ok_or_else(missing)?.split(',').filter(|id| !id.is_empty()).collect();
-    let archive = Archive::new(&rest.engine, &ids, SEVERAL, options(&params)?).await?;
+    let archive = Archive::new(&rest.engine, &ids, SEVERAL, options(form, &params)?).await?;
     answer(&rest, &ctx, archive, JobOptions::default()).await
 }
 
 /// `POST /tools/create-archive`: an array of ids, or an object with `Resources`.
-async fn post_several(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: Body) -> HttpResult<Response> {
+async fn post_several(form: Form, State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: Body) -> HttpResult<Response> {
     let bad = |message: &str| Error::new(ErrorKind::BadDicom, message);
     let body = creation::json(body, "Expected a list of resources to archive in the body").await?;
     let (ids, fields) = match body {
@@ -104,7 +130,7 @@ async fn post_several(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: 
         other => (other, Fields(Map::new())),
     };
     let ids = creation::strings(&ids).ok_or_else(|| bad("Expected a list of strings that name the resources"))?;
-    let archive = Archive::new(&rest.engine, &ids, SEVERAL, options_in(&fields)?).await?;
+    let archive = Archive::new(&rest.engine, &ids, SEVERAL, options_in(form, &fields)?).await?;
     create(&rest, &ctx, archive, &fields).await
 }
 
@@ -113,7 +139,7 @@ async fn create(rest: &Rest, ctx: &Ctx, archive: Archive, fields: &Fields) -> Ht
     if fields.is_synchronous()? {
         return answer(rest, ctx, archive, options).await;
     }
-    Ok(created(jobs::submit(&rest.engine, ctx, &archive, options).await?).into_response())
+    Ok(created(archive::submit(&rest.engine, ctx, archive, options).await?).into_response())
 }
 
 /// The archive itself: while it is made, or with its length after it was made (`SynchronousZipStream`).

@@ -44,8 +44,6 @@ const PATHS: &[&str] = &[
     "/series/{id}/ordered-slices",
     "/studies/{id}/split",
     "/studies/{id}/merge",
-    "/tools/create-media",
-    "/tools/create-media-extended",
     "/tools/create-dicom",
     "/tools/bulk-anonymize",
     "/tools/bulk-modify",
@@ -58,7 +56,7 @@ const PATHS: &[&str] = &[
 ];
 
 /// Last parts of paths below each level.
-const BELOW: &[&str] = &["media", "anonymize", "modify"];
+const BELOW: &[&str] = &["anonymize", "modify"];
 
 pub fn routes() -> Router<Arc<Rest>> {
     let mut router = PATHS.iter().fold(Router::new(), |router, path| router.route(path, any(not_yet)));

@@ -2,17 +2,22 @@
 //!
 //! [`plan`] decides what is in it and how it is called, [`stream`] makes its bytes, [`into_blob`] keeps them for later.
 //! Below them: `names` (Orthanc's rules for folders and files), `source` (reads ahead, verifies, packs on all cores), `pack`
-//! (deflate), `zip` (the format). Media with a DICOMDIR are not made here.
+//! (deflate), `zip` (the format). Media have a DICOMDIR at their end: `media` makes it while the files pass by, `records` and
+//! `keys` know what it says of a file.
 
+mod keys;
+mod media;
 mod names;
 mod pack;
 mod plan;
+mod records;
 mod source;
 mod stream;
 mod zip;
 
 pub use names::Characters;
-pub use plan::{Plan, Request, plan};
+pub(crate) use plan::check_syntax;
+pub use plan::{Layout, Plan, Request, plan};
 pub use stream::{Progress, stream};
 
 use crate::{Engine, blobs};

@@ -3,19 +3,27 @@
 use super::names::{self, Characters, Names};
 use crate::{Ctx, Engine, files};
 use model::{Attachment, Error, ErrorKind, Fields, FindRequest, Level, MetadataKind, OrthancId, Resource, Result, TagMap};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// What to archive, and how.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Resources of any level. A resource that lies in another one is there once; an instance that is named twice is there
-    /// twice (Orthanc: `POST /tools/create-archive`).
+    /// twice (Orthanc: `POST /tools/create-archive`), but not in media.
     pub resources: Vec<(Level, OrthancId)>,
-    /// Orthanc: `Utf8`, else the option `ZipUseUtf8`.
-    pub characters: Characters,
+    pub layout: Layout,
     /// Orthanc: `Transcode`, the UID of a transfer syntax.
     pub transcode: Option<String>,
+}
+
+/// How an archive is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// A folder for each patient, study and series. Orthanc: `Utf8`, else the option `ZipUseUtf8`, says how they are called.
+    Folders(Characters),
+    /// `IMAGES/IM0` and so on with a DICOMDIR. Orthanc: `Extended` adds keys to it.
+    Media { extended: bool },
 }
 
 /// One file of an archive.
@@ -24,11 +32,23 @@ pub(super) struct Entry {
     pub(super) instance: OrthancId,
     pub(super) name: String,
     pub(super) file: Attachment,
+    pub(super) media: Option<Box<InMedia>>,
+}
+
+/// Where a file belongs in the directory of media.
+#[derive(Clone, Debug)]
+pub(super) struct InMedia {
+    pub(super) extended: bool,
+    /// Its patient, study and series.
+    pub(super) parents: [OrthancId; 3],
+    /// Of the study in its patient, of the series in its study, and its own in its series: from 1.
+    pub(super) numbers: [u32; 3],
 }
 
 /// The contents of an archive, ready to be written.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    pub(super) layout: Layout,
     pub(super) entries: Vec<Arc<Entry>>,
 }
 
@@ -86,11 +106,16 @@ pub async fn plan(eng: &Engine, ctx: &Ctx, request: &Request) -> Result<Plan> {
         });
         all.try_for_each(|instance| check_transcoding(instance, syntax))?;
     }
+    let characters = match request.layout {
+        Layout::Folders(characters) => characters,
+        Layout::Media { extended } => return media_entries(tree, extended),
+    };
     let ids = tree.keys().map(|[_, _, series]| *series).collect();
     let fields = Fields { parent_tags: true, ..Fields::NONE };
     let series = FindRequest { among: Some((Level::Series, ids)), fields, ..FindRequest::all(Level::Series) };
     let tags = eng.index.find(&series).await?.into_iter().map(|s| (s.id, s.tags)).collect();
-    entries(tree, &tags, request.characters)
+    let entries = entries(tree, &tags, characters)?;
+    Ok(Plan { layout: request.layout, entries })
 }
 
 fn at(request: &Request, level: Level) -> Vec<OrthancId> {
@@ -127,7 +152,7 @@ fn number(instance: &Resource) -> i32 {
     instance.index_in_series.filter(|i| *i >= 0).unwrap_or_default() as i32
 }
 
-fn entries(tree: Tree, tags: &BTreeMap<OrthancId, [TagMap; 4]>, characters: Characters) -> Result<Plan> {
+fn entries(tree: Tree, tags: &BTreeMap<OrthancId, [TagMap; 4]>, characters: Characters) -> Result<Vec<Arc<Entry>>> {
     let mut patients = Folders::default();
     let mut studies = Folders::default();
     let mut entries = vec![];
@@ -155,10 +180,33 @@ fn entries(tree: Tree, tags: &BTreeMap<OrthancId, [TagMap; 4]>, characters: Char
             let number = if by_position { position as i32 } else { number(&instance) };
             let file = file_names.unique(names::file(series, number, characters));
             let name = format!("{folder}/{file}");
-            entries.push(Arc::new(Entry { instance: instance.id, name, file: files::dicom(instance)? }));
+            entries.push(Arc::new(Entry { instance: instance.id, name, file: files::dicom(instance)?, media: None }));
         }
     }
-    Ok(Plan { entries })
+    Ok(entries)
+}
+
+/// Orthanc numbers the files of media from 0, whatever they are.
+fn media_entries(tree: Tree, extended: bool) -> Result<Plan> {
+    let mut entries = vec![];
+    let mut open = None;
+    let mut numbers = [0; 3];
+    for (parents @ [patient, study, _], members) in tree {
+        numbers = match open.replace((patient, study)) {
+            Some(last) if last == (patient, study) => [numbers[0], numbers[1] + 1, 0],
+            Some((last, _)) if last == patient => [numbers[0] + 1, 1, 0],
+            _ => [1, 1, 0],
+        };
+        let (Members::Whole(list) | Members::Named(list)) = members;
+        let mut seen = HashSet::new();
+        for instance in list.into_iter().filter(|i| seen.insert(i.id)) {
+            numbers[2] += 1;
+            let name = format!("IMAGES/IM{}", entries.len());
+            let media = Some(Box::new(InMedia { extended, parents, numbers }));
+            entries.push(Arc::new(Entry { instance: instance.id, name, file: files::dicom(instance)?, media }));
+        }
+    }
+    Ok(Plan { layout: Layout::Media { extended }, entries })
 }
 
 /// Folders beside each other, of which one is open.
@@ -181,9 +229,11 @@ impl Folders {
     }
 }
 
+/// Whether this may be the UID of a transfer syntax.
+///
 /// # Errors
 /// `OutOfRange`, with Orthanc's words.
-fn check_syntax(uid: &str) -> Result<()> {
+pub(crate) fn check_syntax(uid: &str) -> Result<()> {
     // PS3.6 A: all transfer syntaxes of the standard are below this root.
     let below = uid.strip_prefix("1.2.840.10008.1.2").is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     if below && uid.len() <= 64 && uid.bytes().all(|b| b.is_ascii_digit() || b == b'.') {

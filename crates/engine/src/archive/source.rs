@@ -2,8 +2,10 @@
 
 use super::pack::{PIECE_BYTES, Packed, Place, pack};
 use super::plan::Entry;
+use super::records::{self, Records};
 use crate::{Ctx, Engine, cpu, read};
 use bytes::{Bytes, BytesMut};
+use dataset::{Completeness, ReadError, read_header};
 use futures_util::future::{self, BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use md5::{Digest, Md5};
@@ -15,8 +17,10 @@ const MOST_PIECES: usize = 16;
 
 /// What comes out, in the order of the plan.
 pub(super) enum Part {
-    /// A piece of the entry, which has `size_bytes` in all, packed.
-    Piece { entry: Arc<Entry>, size_bytes: u64, place: Place, packed: Packed },
+    /// A piece of the entry, which has `size_bytes` in all, packed. In media, the records of the file come with the first one.
+    Piece { entry: Arc<Entry>, size_bytes: u64, place: Place, packed: Packed, records: Option<Box<Records>> },
+    /// A piece of the DICOMDIR, which has `size_bytes` in all, packed.
+    Directory { size_bytes: u64, place: Place, packed: Packed },
     /// The instance was deleted after the plan was made.
     Gone(Arc<Entry>),
 }
@@ -54,6 +58,7 @@ async fn small(eng: Arc<Engine>, ctx: Ctx, entry: Arc<Entry>) -> Result<Part> {
         other => other,
     };
     let bytes = bytes.map_err(|error| unreadable(&entry, error))?;
+    let records = records_of(&eng, &entry, &file, &bytes).await?;
     cpu::run(move || {
         let size_bytes = bytes.len() as u64;
         if size_bytes != file.size_bytes {
@@ -61,7 +66,7 @@ async fn small(eng: Arc<Engine>, ctx: Ctx, entry: Arc<Entry>) -> Result<Part> {
         }
         let md5 = digest(&file).map(|md5| md5.chain_update(&bytes));
         check_digest(&entry, &file, md5)?;
-        Ok(Part::Piece { entry, size_bytes, place: Place::Whole, packed: pack(bytes, Place::Whole) })
+        Ok(Part::Piece { entry, size_bytes, place: Place::Whole, packed: pack(bytes, Place::Whole), records })
     })
     .await
 }
@@ -74,6 +79,7 @@ enum Large {
 }
 
 struct Open {
+    eng: Arc<Engine>,
     entry: Arc<Entry>,
     file: Attachment,
     blob: BoxStream<'static, Result<Bytes>>,
@@ -97,7 +103,7 @@ impl Large {
 
 impl Open {
     /// Opens the file; `None` if its instance was deleted.
-    async fn new(eng: &Engine, ctx: &Ctx, entry: &Arc<Entry>) -> Result<Option<Self>> {
+    async fn new(eng: &Arc<Engine>, ctx: &Ctx, entry: &Arc<Entry>) -> Result<Option<Self>> {
         let mut file = entry.file.clone();
         let blob = match read::stream(eng, &file, 0..file.size_bytes + 1).await {
             Err(error) if error.kind() == ErrorKind::InexistentFile => {
@@ -108,11 +114,13 @@ impl Open {
             other => other,
         };
         let blob = blob.map_err(|error| unreadable(entry, error))?;
-        Ok(Some(Self { entry: entry.clone(), md5: digest(&file), file, blob, read_bytes: 0 }))
+        Ok(Some(Self { eng: eng.clone(), entry: entry.clone(), md5: digest(&file), file, blob, read_bytes: 0 }))
     }
 
     async fn next(mut self) -> Result<(Work, Large)> {
+        let is_first = self.read_bytes == 0;
         let piece = self.read().await?;
+        let records = if is_first { records_of(&self.eng, &self.entry, &self.file, &piece).await? } else { None };
         let place = if self.read_bytes == self.file.size_bytes { Place::Last } else { Place::Inner };
         if let Some(mut md5) = self.md5.take() {
             let bytes = piece.clone();
@@ -126,7 +134,7 @@ impl Open {
             check_digest(&self.entry, &self.file, self.md5.take())?;
         }
         let (entry, size_bytes) = (self.entry.clone(), self.file.size_bytes);
-        let work = cpu::run(move || Ok(Part::Piece { entry, size_bytes, place, packed: pack(piece, place) }));
+        let work = cpu::run(move || Ok(Part::Piece { entry, size_bytes, place, packed: pack(piece, place), records }));
         Ok((work.boxed(), if place == Place::Last { Large::Read } else { Large::Open(self) }))
     }
 
@@ -150,6 +158,39 @@ impl Open {
                     return Err(wrong_size(&self.entry, &self.file, self.read_bytes));
                 }
                 None => return Ok(piece.freeze()),
+            }
+        }
+    }
+}
+
+/// In media, what the directory says of a file that begins with `first`.
+///
+/// # Errors
+/// `Corrupted` if it is no DICOM any more.
+async fn records_of(eng: &Engine, entry: &Arc<Entry>, file: &Attachment, first: &Bytes) -> Result<Option<Box<Records>>> {
+    if entry.media.is_none() {
+        return Ok(None);
+    }
+    let mut head = first.clone();
+    let mut is_whole = head.len() as u64 >= file.size_bytes;
+    loop {
+        let (entry_, file_, options, bytes) = (entry.clone(), file.clone(), eng.read_options(), head.clone());
+        let made = cpu::run(move || {
+            let completeness = if is_whole { Completeness::Whole } else { Completeness::Prefix };
+            match (read_header(bytes, completeness, &options), &entry_.media) {
+                (Ok(header), Some(media)) => Ok(Some(records::records(&header, &entry_.name, media))),
+                (Err(ReadError::Incomplete(_)), _) if !is_whole => Ok(None),
+                (Err(error), _) => Err(damaged(&entry_, &file_, &error.to_string())),
+                (Ok(_), None) => Ok(None),
+            }
+        });
+        match made.await? {
+            Some(records) => return Ok(Some(Box::new(records))),
+            None => {
+                let until = file.size_bytes.min(head.len() as u64 * 4);
+                let more = read::bytes(eng, file, Some(0..until)).await.map_err(|error| unreadable(entry, error))?;
+                is_whole = until == file.size_bytes || more.len() <= head.len();
+                head = more;
             }
         }
     }

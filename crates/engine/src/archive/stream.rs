@@ -1,7 +1,8 @@
 //! An archive as a stream of bytes, made as fast as it is taken.
 
-use super::pack::Place;
-use super::plan::Plan;
+use super::media::{DICOMDIR, with_directory};
+use super::pack::{Packed, Place};
+use super::plan::{Layout, Plan};
 use super::source::{Part, parts};
 use super::zip::{Sizes, ZipWriter};
 use crate::{Ctx, Engine};
@@ -41,8 +42,9 @@ pub fn stream(
     report: impl FnMut(Progress) + Send + 'static,
     cancel: CancellationToken,
 ) -> BoxStream<'static, Result<Bytes>> {
+    let parts = parts(eng.clone(), ctx.clone(), plan.entries).boxed();
     let archive = Archive {
-        parts: parts(eng.clone(), ctx.clone(), plan.entries).boxed(),
+        parts: if matches!(plan.layout, Layout::Media { .. }) { with_directory(parts) } else { parts },
         zip: Some(ZipWriter::new(SystemTime::now())),
         open: None,
         ready: VecDeque::new(),
@@ -93,26 +95,31 @@ impl Archive {
     }
 
     fn add(&mut self, part: Part) {
-        let Some(zip) = &mut self.zip else { return };
-        let (entry, size_bytes, place, packed) = match part {
-            Part::Piece { entry, size_bytes, place, packed } => (entry, size_bytes, place, packed),
+        match part {
+            Part::Piece { entry, size_bytes, place, packed, .. } => {
+                self.progress.bytes += u64::from(packed.crc.amount());
+                self.progress.instances += u64::from(place != Place::Inner);
+                self.write(&entry.name, size_bytes, place, packed);
+            }
+            Part::Directory { size_bytes, place, packed } => self.write(DICOMDIR, size_bytes, place, packed),
             Part::Gone(entry) => {
                 tracing::info!(instance.id = %entry.instance, "deleted while it was to be archived: it is left out");
                 self.progress.instances += 1;
-                return;
             }
-        };
-        self.progress.bytes += u64::from(packed.crc.amount());
+        }
+    }
+
+    fn write(&mut self, name: &str, size_bytes: u64, place: Place, packed: Packed) {
+        let Some(zip) = &mut self.zip else { return };
         let packed_len = packed.bytes.len();
         if place == Place::Whole {
             let (crc, len) = (packed.crc.sum(), packed.crc.amount());
-            self.ready.push_back(zip.whole(&entry.name, packed.method, crc, len, packed_len as u32));
+            self.ready.push_back(zip.whole(name, packed.method, crc, len, packed_len as u32));
             self.ready.push_back(packed.bytes);
-            self.progress.instances += 1;
             return;
         }
         let (crc, sizes) = self.open.get_or_insert_with(|| {
-            self.ready.push_back(zip.begin_entry(&entry.name, size_bytes));
+            self.ready.push_back(zip.begin_entry(name, size_bytes));
             (Crc::new(), Sizes::default())
         });
         crc.combine(&packed.crc);
@@ -123,7 +130,6 @@ impl Archive {
         if place == Place::Last {
             self.ready.push_back(zip.end_entry(*sizes));
             self.open = None;
-            self.progress.instances += 1;
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::{File, Lab, noise};
 use bytes::Bytes;
 use engine::Ctx;
-use engine::archive::{self, Characters, Progress, Request};
+use engine::archive::{self, Characters, Layout, Progress, Request};
 use futures_util::{StreamExt, TryStreamExt};
 use model::instance::InstanceIds;
 use model::ports::StorageArea;
@@ -18,7 +18,7 @@ impl Lab {
     /// An archive of one study with what was reported on the way.
     async fn zip(&self, ids: InstanceIds, cancel: &CancellationToken) -> (Vec<Progress>, Result<Vec<u8>>) {
         let resources = vec![(Level::Study, ids.study)];
-        let request = Request { resources, characters: Characters::Utf8, transcode: None };
+        let request = Request { resources, layout: Layout::Folders(Characters::Utf8), transcode: None };
         let plan = archive::plan(&self.eng, &Ctx::default(), &request).await.unwrap();
         let reports = Arc::new(Mutex::new(vec![]));
         let report = {
@@ -156,7 +156,7 @@ async fn instances_that_are_deleted_or_replaced_meanwhile() {
         let old = File::new("1.3").number("3").pixels(text(size));
         let replaced = lab.store(old.clone()).await;
         let resources = vec![(Level::Study, kept.study)];
-        let request = Request { resources, characters: Characters::Ascii, transcode: None };
+        let request = Request { resources, layout: Layout::Folders(Characters::Ascii), transcode: None };
         let plan = archive::plan(&lab.eng, &Ctx::default(), &request).await.unwrap();
         engine::delete::delete(&lab.eng, &Ctx::default(), Level::Instance, gone.instance).await.unwrap();
         engine::delete::delete(&lab.eng, &Ctx::default(), Level::Instance, replaced.instance).await.unwrap();
@@ -180,7 +180,11 @@ async fn a_cancel_stops_at_once() {
     cancel.cancel();
     let (reports, result) = lab.zip(ids.unwrap(), &cancel).await;
     assert_eq!((reports.len(), result.unwrap_err().kind()), (0, ErrorKind::Canceled));
-    let request = Request { resources: vec![(Level::Study, ids.unwrap().study)], characters: Characters::Ascii, transcode: None };
+    let request = Request {
+        resources: vec![(Level::Study, ids.unwrap().study)],
+        layout: Layout::Folders(Characters::Ascii),
+        transcode: None,
+    };
     let plan = archive::plan(&lab.eng, &Ctx::default(), &request).await.unwrap();
     let cancel = CancellationToken::new();
     let mut stream = archive::stream(&lab.eng, &Ctx::default(), plan, |_| {}, cancel.clone());
@@ -198,7 +202,8 @@ async fn a_cancel_stops_at_once() {
 async fn an_archive_is_kept_as_a_blob_or_leaves_nothing() {
     let lab = Lab::new().await;
     let ids = lab.store(File::new("1.1").pixels(text(500_000))).await;
-    let request = Request { resources: vec![(Level::Patient, ids.patient)], characters: Characters::Ascii, transcode: None };
+    let request =
+        Request { resources: vec![(Level::Patient, ids.patient)], layout: Layout::Folders(Characters::Ascii), transcode: None };
     let plan = archive::plan(&lab.eng, &Ctx::default(), &request).await.unwrap();
     assert_eq!((plan.instances(), plan.size_bytes()), (1, lab.instance(ids.instance).await.size_bytes));
     let stream = || archive::stream(&lab.eng, &Ctx::default(), plan.clone(), |_| {}, CancellationToken::new());
@@ -216,7 +221,7 @@ async fn an_archive_is_kept_as_a_blob_or_leaves_nothing() {
 #[tokio::test]
 async fn an_empty_archive_is_one() {
     let lab = Lab::new().await;
-    let request = Request { resources: vec![], characters: Characters::Ascii, transcode: None };
+    let request = Request { resources: vec![], layout: Layout::Folders(Characters::Ascii), transcode: None };
     let plan = archive::plan(&lab.eng, &Ctx::default(), &request).await.unwrap();
     let stream = archive::stream(&lab.eng, &Ctx::default(), plan, |_| {}, CancellationToken::new());
     let bytes: Vec<u8> = stream.map_ok(|b| b.to_vec()).try_concat().await.unwrap();

@@ -2,14 +2,14 @@
 
 use crate::support::{EXPLICIT, File, Lab};
 use engine::Ctx;
-use engine::archive::{Characters, Request, plan};
+use engine::archive::{Characters, Layout, Request, plan};
 use engine::files;
 use model::instance::InstanceIds;
 use model::{ErrorKind, Level, OrthancId, Result, tags};
 use std::collections::BTreeMap;
 
 fn request(resources: &[(Level, OrthancId)]) -> Request {
-    Request { resources: resources.to_vec(), characters: Characters::Ascii, transcode: None }
+    Request { resources: resources.to_vec(), layout: Layout::Folders(Characters::Ascii), transcode: None }
 }
 
 impl Lab {

@@ -1,7 +1,9 @@
 //! `Archive`: a ZIP of patients, studies, series and instances, kept as the output `archive` or sent while it is made.
+//! With a DICOMDIR it is [`Media`].
 
-use crate::archive::{self, Characters, Plan, Progress, Request};
-use crate::jobs::submit::{create_pinned, error_of};
+use super::Media;
+use crate::archive::{self, Characters, Layout, Plan, Progress, Request};
+use crate::jobs::submit::{self, create_pinned, error_of};
 use crate::jobs::{JobHandle, JobKind, JobOptions};
 use crate::{Ctx, Engine, files};
 use async_trait::async_trait;
@@ -37,11 +39,26 @@ pub struct Archive {
     /// It is sent while it is made.
     #[serde(default)]
     streamed: bool,
+    #[serde(default)]
+    form: Form,
+}
+
+/// What kind of archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    /// Folders with names.
+    #[default]
+    Archive,
+    /// Files with numbers, and a DICOMDIR.
+    Media,
+    /// With more keys in the DICOMDIR.
+    ExtendedMedia,
 }
 
 /// What a client may say about an archive.
 #[derive(Clone, Debug, Default)]
 pub struct ArchiveOptions {
+    pub form: Form,
     /// `Filename`
     pub file_name: Option<String>,
     /// `Utf8`: names of entries keep all letters.
@@ -56,8 +73,9 @@ impl Archive {
     /// An archive of these resources. `default_name` is the name of the file without `.zip`.
     ///
     /// # Errors
-    /// `InexistentItem` names a resource that does not exist.
+    /// `InexistentItem` names a resource that does not exist, `OutOfRange` what is no transfer syntax.
     pub async fn new(eng: &Engine, ids: &[&str], default_name: &str, options: ArchiveOptions) -> Result<Self> {
+        options.transcode.as_deref().map_or(Ok(()), archive::check_syntax)?;
         let missing =
             |id: &str| Error::new(ErrorKind::InexistentItem, format!("Missing resource while creating an archive: {id}"));
         let parsed: Vec<OrthancId> = ids.iter().map(|id| id.trim().parse().map_err(|_| missing(id))).collect::<Result<_>>()?;
@@ -73,6 +91,7 @@ impl Archive {
             transcode: options.transcode,
             lossy_quality: options.lossy_quality,
             streamed: false,
+            form: options.form,
         })
     }
 
@@ -85,7 +104,12 @@ impl Archive {
         let resource = |(level, id): &(String, String)| Ok((Level::parse(level).ok_or_else(damaged)?, id.parse::<OrthancId>()?));
         let resources: Vec<_> = self.resources.iter().map(resource).collect::<Result<_>>()?;
         let characters = if self.utf8 { Characters::Utf8 } else { Characters::Ascii };
-        let request = Request { resources, characters, transcode: self.transcode.clone() };
+        let layout = match self.form {
+            Form::Archive => Layout::Folders(characters),
+            Form::Media => Layout::Media { extended: false },
+            Form::ExtendedMedia => Layout::Media { extended: true },
+        };
+        let request = Request { resources, layout, transcode: self.transcode.clone() };
         archive::plan(eng, &Ctx::default(), &request).await
     }
 
@@ -120,10 +144,22 @@ impl JobKind for Archive {
     }
 
     async fn run(&self, eng: &Arc<Engine>, job: &mut JobHandle) -> Result<Vec<NewOutput>> {
+        // Taken before anything can fail: when it is dropped, the client learns that nothing comes.
+        let client = if self.streamed { Some(eng.node.streams.take(job.id()).ok_or_else(gone)?) } else { None };
         let plan = self.plan(eng).await?;
         self.describe(job.content(), &plan);
-        if self.streamed { self.send(eng, job, plan).await } else { self.keep(eng, job, plan).await }
+        match client {
+            Some(client) => self.send(eng, job, plan, client).await,
+            None => self.keep(eng, job, plan).await,
+        }
     }
+}
+
+/// Where the pieces of an archive go that is sent while it is made.
+type Client = mpsc::Sender<Result<Bytes>>;
+
+fn gone() -> Error {
+    Error::new(ErrorKind::CannotWrite, "the client has gone")
 }
 
 /// How far an archive is, told by the stream that makes it.
@@ -147,9 +183,7 @@ impl Seen {
 
 impl Archive {
     /// Sends the archive to the client that waits for it.
-    async fn send(&self, eng: &Arc<Engine>, job: &mut JobHandle, plan: Plan) -> Result<Vec<NewOutput>> {
-        let gone = || Error::new(ErrorKind::CannotWrite, "the client has gone");
-        let client = eng.node.streams.take(job.id()).ok_or_else(gone)?;
+    async fn send(&self, eng: &Arc<Engine>, job: &mut JobHandle, plan: Plan, client: Client) -> Result<Vec<NewOutput>> {
         let (seen, total) = (Seen::default(), plan.size_bytes());
         let mut pieces = archive::stream(eng, &Ctx::default(), plan, seen.report(), job.stop().clone());
         while let Some(piece) = pieces.next().await {
@@ -183,6 +217,17 @@ impl Archive {
     }
 }
 
+/// Creates the job of an archive that is fetched later.
+///
+/// # Errors
+/// As [`submit::submit`].
+pub async fn submit(eng: &Arc<Engine>, ctx: &Ctx, archive: Archive, options: JobOptions) -> Result<JobId> {
+    match archive.form {
+        Form::Archive => submit::submit(eng, ctx, &archive, options).await,
+        Form::Media | Form::ExtendedMedia => submit::submit(eng, ctx, &Media(archive), options).await,
+    }
+}
+
 /// Makes an archive and sends it meanwhile (Orthanc: `SynchronousZipStream`). The job is an ordinary one that only this process
 /// can run; a client that goes away ends it as `Failure` 14. A read-only process sends without a job.
 ///
@@ -203,7 +248,11 @@ pub async fn stream(
     let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
     eng.node.streams.put(id, sender);
     let mut ended = eng.node.waiters.wait_for(id);
-    if let Err(error) = create_pinned(eng, id, &archive, options).await {
+    let created = match archive.form {
+        Form::Archive => create_pinned(eng, id, &archive, options).await,
+        Form::Media | Form::ExtendedMedia => create_pinned(eng, id, &Media(archive), options).await,
+    };
+    if let Err(error) = created {
         eng.node.streams.take(id);
         return Err(error);
     }

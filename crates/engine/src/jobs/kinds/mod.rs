@@ -1,9 +1,11 @@
 //! The kinds of job that this version runs. A new kind is one file here and one line in [`ALL`].
 
 pub mod archive;
+mod media;
 mod modality_store;
 
-pub use archive::{Archive, ArchiveOptions};
+pub use archive::{Archive, ArchiveOptions, Form};
+pub use media::Media;
 pub use modality_store::DicomModalityStore;
 
 use super::JobHandle;
@@ -64,6 +66,7 @@ const fn entry<K: JobKind>() -> Entry {
 /// Every kind.
 pub(super) const ALL: &[Entry] = &[
     entry::<Archive>(),
+    entry::<Media>(),
     entry::<DicomModalityStore>(),
     #[cfg(test)]
     entry::<super::sim::kind::Steps>(),
