@@ -42,18 +42,7 @@ def piece(server, name, content, size, **headers):
     return server.post('/instances', part(content) + end(''), headers=headers)
 
 
-def refused_because_shared(server):
-    """Processes that share an index cannot put the pieces of one file together: they say so, and store nothing."""
-    if 'PostgreSQL' not in server.nodes[0].config:
-        return False
-    answer = piece(server, 'long.dcm', b'x' * 100, 1000)
-    assert answer.status_code == 501 and server.json('/instances') == []
-    return True
-
-
 def test_files_that_come_piece_by_piece(server):
-    if refused_because_shared(server):
-        return
     long, short = dicom_bytes(instance(size=64)), dicom_bytes(instance())
     assert piece(server, 'long.dcm', long[:1000], len(long)).json() == []
     assert piece(server, 'long.dcm', long[1000:2000], len(long)).json() == []
@@ -67,8 +56,6 @@ def test_files_that_come_piece_by_piece(server):
 
 
 def test_pieces_that_do_not_fit(server):
-    if refused_because_shared(server):
-        return
     body = dicom_bytes(instance())
 
     def at(start, end_, content=None):

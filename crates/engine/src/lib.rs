@@ -29,6 +29,7 @@ pub mod statistics;
 pub mod store;
 pub mod straight;
 pub mod sweeps;
+pub mod uploads;
 pub mod zlib;
 
 pub use engine::{Ctx, Engine, EngineConfig, Parts};

@@ -38,6 +38,7 @@ pub async fn all(eng: &Engine) -> Result<()> {
         tracing::info!(orphans, "blobs that an ended process may have left behind are removed");
     }
     eng.index.sweep_stability().await?;
+    eng.index.sweep_uploads().await?;
     while eng.index.sweep_tombstones().await? {}
     deleted(eng).await
 }

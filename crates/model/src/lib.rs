@@ -17,6 +17,7 @@ pub mod query;
 pub mod resource;
 pub mod tags;
 pub mod time;
+pub mod upload;
 
 pub use change::{Change, ChangeType, ChangesPage, ChangesRequest, Exported, ExportsPage};
 pub use error::{Error, ErrorKind, Result};

@@ -30,7 +30,6 @@ mod tools;
 mod upload;
 mod view;
 
-pub use pieces::Unfinished;
 pub use state::{Rest, SystemInfo};
 
 use axum::Router;

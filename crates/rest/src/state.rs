@@ -1,6 +1,5 @@
 //! What the handlers share.
 
-use crate::Unfinished;
 use engine::Engine;
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,5 +47,4 @@ pub struct Rest {
     /// Cancelled by `POST /tools/shutdown`.
     pub shutdown: CancellationToken,
     pub started: Instant,
-    pub unfinished: Unfinished,
 }

@@ -3,7 +3,7 @@
 //! Everything streams: a DICOM file goes to the store as it arrives, a ZIP to a temporary file first, because its table of
 //! contents stands at its end.
 
-use crate::pieces::{self, Announced};
+use crate::pieces;
 use crate::state::Rest;
 use axum::extract::Request;
 use bytes::Bytes;
@@ -29,7 +29,7 @@ pub async fn upload(rest: &Rest, ctx: &Ctx, request: Request) -> Result<Value> {
     let limit = request.extensions().get::<MaxBody>().map_or(0, |m| m.0);
     let content_type = header_text(&request, header::CONTENT_TYPE);
     let encoding = header_text(&request, header::CONTENT_ENCODING);
-    let announced = Announced::of(request.headers(), &ctx.origin.http_user, limit)?;
+    let announced = pieces::announced(request.headers(), &ctx.origin.http_user, limit)?;
     let body = web::body::stream(request.into_body(), limit);
     if content_type.to_ascii_lowercase().starts_with("multipart/form-data") {
         let parts = Multipart::new(&content_type, body)?;

@@ -146,14 +146,7 @@ async fn open_http(
     shutdown: CancellationToken,
 ) -> anyhow::Result<web::Server> {
     let latencies = Arc::new(web::metrics::Latencies::default());
-    let rest = Rest {
-        engine,
-        system,
-        latencies: latencies.clone(),
-        shutdown,
-        started: Instant::now(),
-        unfinished: rest::Unfinished::default(),
-    };
+    let rest = Rest { engine, system, latencies: latencies.clone(), shutdown, started: Instant::now() };
     let port = config.port;
     let http = web::serve(config, rest::router(Arc::new(rest)), latencies)
         .await

@@ -45,7 +45,9 @@ pub(super) async fn create(client: &Client) -> Result<()> {
     }
     // One file has all functions of the jobs registry; the last of them tells whether they are there.
     let jobs = ("job_tick_1", include_str!("functions/jobs_1.sql"));
-    for (_, statement) in FUNCTIONS.iter().chain([&jobs]).filter(|(name, _)| missing(name)) {
+    // The same of uploads.
+    let uploads = ("upload_1", include_str!("functions/upload_1.sql"));
+    for (_, statement) in FUNCTIONS.iter().chain([&jobs, &uploads]).filter(|(name, _)| missing(name)) {
         script.push_str(statement);
         script.push_str(";\n");
     }

@@ -30,6 +30,7 @@ mod store;
 mod tests;
 mod tls;
 mod upkeep;
+mod uploads;
 mod writer;
 
 pub use pool::Server;

@@ -127,7 +127,10 @@ impl Beats {
         let client = open::connect(&self.session).await?;
         client.batch_execute(STATEMENT_TIMEOUT).await.map_err(sql)?;
         let statement = client
-            .prepare("SELECT * FROM job_tick_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")
+            .prepare(&format!(
+                "SELECT t.*, EXISTS (SELECT FROM upload u WHERE u.until <= {NOW}) AS late
+                 FROM job_tick_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) t"
+            ))
             .await
             .map_err(sql)?;
         Ok((client, statement))
@@ -175,7 +178,7 @@ fn read(row: &Row, node: NodeId) -> (Tick, Vec<Hint>) {
         work: row.get("work"),
         rescued: u64::try_from(row.get::<_, i64>("rescued")).unwrap_or(0),
         settings: row.get("settings"),
-        due: row.get("due"),
+        due: row.get::<_, bool>("due") || row.get::<_, bool>("late"),
     };
     let waiting = row.get::<_, bool>("waiting").then_some(Hint::Work);
     let ended = row.get::<_, Vec<Uuid>>("ended").into_iter().map(|id| Hint::Ended(JobId(id)));

@@ -19,6 +19,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, compatible: 1, statements: include_str!("../migrations/postgres/0001_resources.sql") },
     Migration { number: 2, compatible: 1, statements: include_str!("../migrations/postgres/0002_remotes.sql") },
     Migration { number: 3, compatible: 1, statements: include_str!("../migrations/postgres/0003_jobs.sql") },
+    Migration { number: 4, compatible: 1, statements: include_str!("../migrations/postgres/0004_uploads.sql") },
 ];
 
 /// `server_version_num` of the oldest release that is supported.

@@ -26,6 +26,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod uploads;
 mod writer;
 
 pub use open::is_orthanc_index;
@@ -39,8 +40,10 @@ use model::job::{
 };
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
+    Uploads,
 };
 use model::ports::{Index, Jobs};
+use model::upload::{NewPiece, PieceAdded, UploadLimits};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
     FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
@@ -353,6 +356,22 @@ impl SharedSettings for SqliteIndex {
     async fn seed_settings(&self, configured: &BTreeMap<String, String>) -> Result<()> {
         let configured = configured.clone();
         self.writer.run(move |batch| settings::seed(batch, &configured)).await
+    }
+}
+
+#[async_trait]
+impl Uploads for SqliteIndex {
+    async fn add_piece(&self, piece: &NewPiece, limits: UploadLimits) -> Result<PieceAdded> {
+        let piece = piece.clone();
+        self.writer.run(move |batch| uploads::add(batch, &piece, limits)).await
+    }
+
+    async fn forget_upload(&self, id: i64) -> Result<()> {
+        self.writer.run(move |batch| uploads::forget(batch, id)).await
+    }
+
+    async fn sweep_uploads(&self) -> Result<()> {
+        self.writer.run(uploads::sweep).await
     }
 }
 

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_resources.sql"),
     include_str!("../migrations/sqlite/0002_remotes.sql"),
     include_str!("../migrations/sqlite/0003_jobs.sql"),
+    include_str!("../migrations/sqlite/0004_uploads.sql"),
 ];
 
 /// Prepared statements kept by each connection.

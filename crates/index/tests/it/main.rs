@@ -14,6 +14,7 @@ mod random;
 mod shared;
 mod store;
 mod upkeep;
+mod uploads;
 
 /// Runs each case on every index.
 #[macro_export]

@@ -4,6 +4,7 @@
 //! writes from outside. Methods may be called by any number of processes at once.
 
 use super::Jobs;
+use crate::upload::{NewPiece, PieceAdded, UploadLimits};
 use crate::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Exported, ExportsPage, FindRequest, Level,
     MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
@@ -246,7 +247,24 @@ pub trait SharedSettings: Send + Sync {
     async fn seed_settings(&self, configured: &BTreeMap<String, String>) -> Result<()>;
 }
 
-/// All of them.
-pub trait Index: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs {}
+/// Files that clients send piece by piece.
+#[async_trait]
+pub trait Uploads: Send + Sync {
+    /// Adds a piece to its file, or begins the file. The intent of its blob is deleted in the same transaction if the piece is kept.
+    /// A file that waited too long is not there any more.
+    ///
+    /// # Errors
+    /// `Busy` as in [`Resources::store_instance`]. After any other error the commit may have happened.
+    async fn add_piece(&self, piece: &NewPiece, limits: UploadLimits) -> Result<PieceAdded>;
 
-impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs> Index for T {}
+    /// Forgets a complete file; its blobs go to the deletion list.
+    async fn forget_upload(&self, id: i64) -> Result<()>;
+
+    /// Forgets what waited too long. [`Jobs::tick`] says when there is something to do.
+    async fn sweep_uploads(&self) -> Result<()>;
+}
+
+/// All of them.
+pub trait Index: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs + Uploads {}
+
+impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs + Uploads> Index for T {}

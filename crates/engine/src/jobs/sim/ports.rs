@@ -8,6 +8,7 @@ use futures_util::stream::BoxStream;
 use model::job::*;
 use model::ports::index::*;
 use model::ports::{BlobWriter, Index, Jobs, StorageArea};
+use model::upload::{NewPiece, PieceAdded, UploadLimits};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
     FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
@@ -317,6 +318,12 @@ forward! { SharedSettings {}
     settings() -> SettingsSnapshot;
     set_setting(key: &str, value: &str) -> i64;
     seed_settings(configured: &BTreeMap<String, String>) -> ();
+}
+
+forward! { Uploads {}
+    add_piece(piece: &NewPiece, limits: UploadLimits) -> PieceAdded;
+    forget_upload(id: i64) -> ();
+    sweep_uploads() -> ();
 }
 
 forward! { Jobs {

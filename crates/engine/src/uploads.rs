@@ -1,0 +1,79 @@
+//! Files that clients send piece by piece, one request each. The pieces wait as blobs, and the index knows in which order they belong
+//! together, so that any process may get the next one and whichever gets the last one puts the file together.
+
+use crate::flow::Pieces;
+use crate::{Ctx, Engine, blobs, read, sweeps};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use model::upload::{CompleteUpload, NewPiece, PieceAdded, UploadKey, UploadLimits};
+use model::{Error, ErrorKind, Result};
+use std::sync::Arc;
+use std::time::Duration;
+
+const LIMITS: UploadLimits =
+    UploadLimits { files: 32, pieces: 10_000, patience: Duration::from_secs(15 * 60), storing: Duration::from_secs(24 * 3600) };
+
+/// What a request says about the piece that it brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    pub file: UploadKey,
+    pub file_bytes: u64,
+    /// Where the piece begins, if the client tells.
+    pub start: Option<u64>,
+}
+
+/// Adds a piece to its file. Returns the file if this was its last piece.
+///
+/// # Errors
+/// `BadRequest` for a piece that does not follow the last one (send it again from the byte that the error names), or makes the file
+/// longer than announced, or of too many pieces (then it is forgotten); those of `bytes`, and nothing was changed; `StorageFull`,
+/// `CannotWrite`, `Busy`, `DatabaseUnavailable`, `ReadOnly`.
+pub async fn add(eng: &Engine, _ctx: &Ctx, announced: Announced, bytes: Pieces) -> Result<Option<CompleteUpload>> {
+    eng.writable()?;
+    let too_long = || Error::new(ErrorKind::BadRequest, "the pieces of the file are longer than was announced");
+    let mut left = announced.file_bytes;
+    let bounded = bytes.map(move |piece| {
+        let piece = piece?;
+        left = left.checked_sub(piece.len() as u64).ok_or_else(too_long)?;
+        Ok(piece)
+    });
+    let (blob, size_bytes) = blobs::write(eng, bounded.boxed()).await?;
+    let Announced { file, file_bytes, start } = announced;
+    // On error the commit may have happened: the blob is left to the orphan sweep.
+    let added = eng.index.add_piece(&NewPiece { file, file_bytes, start, blob, size_bytes }, LIMITS).await;
+    if added.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy) {
+        eng.blobs.forget();
+    }
+    let refused = match added? {
+        PieceAdded::Kept => return Ok(None),
+        PieceAdded::Complete(upload) => return Ok(Some(upload)),
+        PieceAdded::Misplaced(next) => {
+            let message = format!("the next piece of the file must begin at byte {next}: send it again from there");
+            Error::new(ErrorKind::BadRequest, message)
+        }
+        PieceAdded::TooLong => too_long(),
+        PieceAdded::TooMany => {
+            Error::new(ErrorKind::BadRequest, format!("a file has {} pieces at most: send larger ones", LIMITS.pieces))
+        }
+    };
+    sweeps::discard(eng, blob).await;
+    Err(refused)
+}
+
+/// The bytes of a file.
+pub fn bytes(eng: &Arc<Engine>, upload: &CompleteUpload) -> Pieces {
+    let eng = eng.clone();
+    stream::iter(upload.pieces.clone())
+        .then(move |(blob, size)| {
+            let eng = eng.clone();
+            async move { read::blob(&eng, blob, 0..size).await }
+        })
+        .try_flatten()
+        .boxed()
+}
+
+/// Forgets the pieces of a file that was stored, or cannot be.
+pub async fn forget(eng: &Engine, upload: CompleteUpload) {
+    if let Err(error) = eng.index.forget_upload(upload.id).await {
+        tracing::warn!(%error, upload = upload.id, "the pieces of a file remain until their time is over");
+    }
+}
