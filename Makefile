@@ -2,7 +2,8 @@
 # make cluster  build and start three processes on a private PostgreSQL behind HAProxy; KEEP=folder keeps the data
 # make check    before a commit: format, lints, tidy, unit tests
 # make test     everything that CI runs
-# make chaos    20,000 stores on 8 connections while the server is killed 50 times
+# make chaos    20,000 stores on 8 connections while the server is killed 50 times, then three servers behind a gateway, one after the
+#               other; TOPOLOGY=single or cluster for one of both, STORES, KILLS and SEED for other numbers
 # make bench    a first impression of speed and memory
 
 CARGO ?= cargo
@@ -38,7 +39,8 @@ test: compiler test-tools
 chaos: compiler test-tools
 	$(CARGO) build --release --locked -p server
 	CHAOS_STORES=$(or $(STORES),20000) CHAOS_KILLS=$(or $(KILLS),50) CHAOS_SEED=$(or $(SEED),1) \
-	  PLEIAD=$(abspath $(TARGET)/release/pleiad) $(PYTHON) -m pytest -q tests/e2e/test_chaos.py
+	  PLEIAD=$(abspath $(TARGET)/release/pleiad) $(PYTHON) -m pytest -q tests/e2e/test_chaos.py \
+  $(if $(TOPOLOGY),-k '$(if $(filter cluster,$(TOPOLOGY)),gateway,not gateway)')
 
 bench: compiler test-tools
 	$(CARGO) build --release --locked -p server

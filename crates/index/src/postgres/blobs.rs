@@ -60,9 +60,9 @@ pub(super) async fn release(pool: &Pool, node: &Node, blobs: &[AttachmentId]) ->
     Ok(())
 }
 
-/// Puts the open names of dead processes on the deletion list and forgets their blocks. A block that a transaction holds is left alone.
-pub(super) async fn sweep(pool: &Pool) -> Result<u64> {
-    let statement = format!(
+/// The statement of [`sweep`].
+pub(super) fn sweep_sql() -> String {
+    format!(
         "WITH dead AS MATERIALIZED (
              SELECT intent.prefix FROM blob_intent intent WHERE {IS_DEAD} LIMIT 200 FOR UPDATE SKIP LOCKED
          ), gone AS (
@@ -73,7 +73,12 @@ pub(super) async fn sweep(pool: &Pool) -> Result<u64> {
              WHERE get_bit(gone.settled, n) = 0
              ON CONFLICT DO NOTHING RETURNING 1
          ) SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM orphans)"
-    );
+    )
+}
+
+/// Puts the open names of dead processes on the deletion list and forgets their blocks. A block that a transaction holds is left alone.
+pub(super) async fn sweep(pool: &Pool) -> Result<u64> {
+    let statement = sweep_sql();
     let mut orphans = 0;
     loop {
         let rows = write(pool, &statement, &[]).await?;

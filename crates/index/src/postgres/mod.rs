@@ -19,6 +19,8 @@ mod load;
 mod node;
 mod nodes;
 mod open;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod readers;
 mod remotes;
@@ -29,6 +31,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trigrams;
 mod upkeep;
 mod uploads;
 mod writer;

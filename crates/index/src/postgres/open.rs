@@ -3,6 +3,7 @@
 use super::error::sql;
 use super::functions;
 use super::pool::Session;
+use super::trigrams;
 use model::{Error, ErrorKind, Result};
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -172,7 +173,8 @@ async fn migrate(client: &Client, session: &Session) -> Result<()> {
             return Err(sql(error));
         }
     }
-    functions::create(client).await
+    functions::create(client).await?;
+    trigrams::create(client).await
 }
 
 /// Creates the schema, unless the database is Orthanc's.

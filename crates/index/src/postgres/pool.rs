@@ -85,13 +85,13 @@ impl Session {
     }
 
     /// The settings of a connection. Plans are made once for each statement and do not depend on its values, tables are joined in the
-    /// order in which a statement names them, and nothing waits for ever.
+    /// order in which a statement names them, by index, and nothing waits for ever.
     pub(super) async fn prepare(&self, client: &Client) -> std::result::Result<(), tokio_postgres::Error> {
         let schema = self.quoted_schema();
         client
             .batch_execute(&format!(
                 "SET search_path TO {schema}; SET plan_cache_mode TO force_generic_plan; SET join_collapse_limit TO 1;
-                 SET from_collapse_limit TO 1; SET enable_hashjoin TO off; SET enable_mergejoin TO off; SET jit TO off;
+                 SET from_collapse_limit TO 1; SET enable_hashjoin TO off; SET enable_mergejoin TO off; SET jit TO off; SET enable_seqscan TO off;
                  SET max_parallel_workers_per_gather TO 0; SET default_transaction_isolation TO 'read committed';
                  SET lock_timeout TO '30s'; SET idle_in_transaction_session_timeout TO '30s'; SET TimeZone TO 'UTC'"
             ))

@@ -11,7 +11,7 @@ const DUE: i32 = 500;
 const SWEEP: i32 = 500;
 
 /// Whether there is anything to do for the sweeps: asked often, and answered from indexes that are nearly empty.
-const WORK: &str = "SELECT EXISTS (SELECT FROM series WHERE NOT is_stable AND stable_at <= t.now)
+pub(super) const WORK: &str = "SELECT EXISTS (SELECT FROM series WHERE NOT is_stable AND stable_at <= t.now)
         OR EXISTS (SELECT FROM study WHERE NOT is_stable AND stable_at <= t.now)
         OR EXISTS (SELECT FROM patient WHERE NOT is_stable AND stable_at <= t.now)
     FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) t (now)";
