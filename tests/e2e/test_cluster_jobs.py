@@ -278,11 +278,13 @@ def test_jobs_with_damaged_rows_fail_and_say_why(three, database):
     assert_others_run(three, set(expected))
 
 
-def test_a_job_of_a_kind_that_nobody_runs_waits_and_says_why(three, database):
-    made = insert_job(database, 'Unheard', 1, '{}', '{}')
+@pytest.mark.parametrize('kind, version, reason', [('Unheard', 1, 'Unheard'), ('Archive:99', 99, 'version 99 of jobs of type "Archive"')])
+def test_a_job_of_a_kind_that_nobody_runs_waits_and_says_why(three, database, kind, version, reason):
+    made = insert_job(database, kind, version, '{}', '{}')
     for _ in three.nodes:
         waiting = job(three, made)
-        assert waiting['State'] == 'Pending' and 'Unheard' in waiting['Cluster']['Blocked'], waiting
+        assert waiting['State'] == 'Pending' and reason in waiting['Cluster']['Blocked'], waiting
+        assert waiting['Type'] == kind.split(':')[0]
     assert_others_run(three, {made})
     assert act(three, made, 'cancel') == 200
     assert 'Cluster' not in wait_for_state(three, made, 'Failure')

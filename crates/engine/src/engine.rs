@@ -108,6 +108,13 @@ pub struct Metrics {
     pub store_failures: AtomicU64,
     pub received_bytes: AtomicU64,
     pub finds: AtomicU64,
+    /// Runs of this process that ended their job well, or as a failure.
+    pub jobs_success: AtomicU64,
+    pub jobs_failed: AtomicU64,
+    /// Jobs of dead processes that this one set free.
+    pub jobs_rescued: AtomicU64,
+    /// Writes about jobs that this process did not own any more: none, unless it slept or was cut off.
+    pub jobs_fenced: AtomicU64,
 }
 
 impl Metrics {

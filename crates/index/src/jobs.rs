@@ -2,10 +2,10 @@
 
 use crate::text::clean;
 use model::job::rules::Cause;
-use model::job::{Checkpoint, JobError, JobId, NewOutput};
+use model::job::{Checkpoint, JobError, JobId, NewOutput, Waiting, kind_of};
 use model::{Error, ErrorKind, Result};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Rows that one ending job or one beat trims at most, so that a lowered limit stops nobody.
@@ -75,6 +75,17 @@ pub(crate) fn no_output(id: JobId, key: &str) -> Error {
 /// There is no such job, or it has not ended.
 pub(crate) fn no_ended_job(id: JobId) -> Error {
     Error::new(ErrorKind::InexistentItem, format!("there is no ended job {id}"))
+}
+
+/// Adds up the versions of each type. Rows: what the jobs need, the version of their arguments, how many, microseconds since the oldest was created.
+pub(crate) fn waiting(rows: impl IntoIterator<Item = (String, u16, i64, i64)>) -> Vec<Waiting> {
+    let mut kinds: BTreeMap<String, (u64, Duration)> = BTreeMap::new();
+    for (capability, version, count, age) in rows {
+        let (sum, oldest) = kinds.entry(kind_of(&capability, version).to_owned()).or_default();
+        *sum += u64::try_from(count).unwrap_or(0);
+        *oldest = (*oldest).max(micros(age));
+    }
+    kinds.into_iter().map(|(kind, (count, oldest))| Waiting { kind, count, oldest }).collect()
 }
 
 /// A column of microseconds since 1970.

@@ -167,11 +167,25 @@ pub struct NewJob {
     pub claim: Option<NodeId>,
 }
 
+/// What a process must be able to do for a job: its type, and from the second version of its arguments on that version, as in `Archive:2`.
+/// A process of an older release leaves such jobs to others.
+pub fn capability(kind: &str, version: u16) -> String {
+    if version <= 1 { kind.to_owned() } else { format!("{kind}:{version}") }
+}
+
+/// The type of a job that needs this capability. The inverse of [`capability`].
+pub fn kind_of(capability: &str, version: u16) -> &str {
+    let suffix = format!(":{version}");
+    if version <= 1 { capability } else { capability.strip_suffix(&suffix).unwrap_or(capability) }
+}
+
 /// A job as readers see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     pub id: JobId,
     pub kind: String,
+    /// Of its arguments.
+    pub version: u16,
     pub priority: i32,
     pub state: JobState,
     /// 0 to 1.
@@ -280,7 +294,7 @@ pub struct NewNode {
     pub name: String,
     /// Of Pleiad.
     pub version: String,
-    /// The kinds of job that it runs; none if it runs no jobs.
+    /// What it can run, as [`capability`] says; nothing if it runs no jobs.
     pub kinds: Vec<String>,
     /// It claims only jobs that were created after it joined (`--no-jobs`).
     pub new_jobs_only: bool,
@@ -336,6 +350,45 @@ pub struct Tick {
     pub due: bool,
 }
 
+/// Jobs of one type that wait for a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub kind: String,
+    pub count: u64,
+    /// How long ago the oldest of them was created.
+    pub oldest: Duration,
+}
+
+/// What happened to a job, for who listens (Orthanc: `JobSubmitted`, `JobSuccess`, `JobFailure`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobEventKind {
+    Submitted,
+    Success,
+    Failure,
+}
+
+impl JobEventKind {
+    /// The letter that a database row holds.
+    pub fn from_letter(letter: &str) -> Option<Self> {
+        match letter {
+            "J" => Some(Self::Submitted),
+            "S" => Some(Self::Success),
+            "F" => Some(Self::Failure),
+            _ => None,
+        }
+    }
+}
+
+/// An event that waits for its delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobEvent {
+    /// Rises. Events of one job are in their order.
+    pub seq: i64,
+    pub job: JobId,
+    pub kind: JobEventKind,
+    pub at: SystemTime,
+}
+
 /// Something happened in some process: look now instead of at the next beat. Hints may be lost and may come twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
@@ -361,6 +414,15 @@ mod tests {
             assert_eq!(JobState::from_letter(state.letter()), Some(state));
         }
         assert_eq!(JobState::from_letter("x"), None);
+    }
+
+    #[test]
+    fn capabilities_name_types_and_later_versions() {
+        for (kind, version, expected) in [("Archive", 1, "Archive"), ("Archive", 0, "Archive"), ("A:2", 3, "A:2:3")] {
+            assert_eq!(capability(kind, version), expected);
+            assert_eq!(kind_of(expected, version), kind);
+        }
+        assert_eq!(kind_of("Archive:2", 3), "Archive:2");
     }
 
     #[test]

@@ -195,6 +195,7 @@ mod tests {
         Job {
             id: JobId::random(),
             kind: "Archive".into(),
+            version: 1,
             priority: -3,
             state,
             progress,

@@ -105,6 +105,7 @@ async fn get_metrics(State(rest): State<Arc<Rest>>, Caller(ctx): Caller) -> Http
     let totals = statistics::totals(&rest.engine, &ctx).await?;
     let last = changes::last(&rest.engine, &ctx).await?.last_seq;
     let counts = jobs::counts(&rest.engine, &ctx).await?;
+    let waiting = jobs::waiting(&rest.engine, &ctx).await?;
     let m = &rest.engine.metrics;
     let mut out = String::new();
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
@@ -125,9 +126,23 @@ async fn get_metrics(State(rest): State<Arc<Rest>>, Caller(ctx): Caller) -> Http
         ("pleiad_received_bytes_total", m.received_bytes.load(Relaxed) as f64),
         ("pleiad_finds_total", m.finds.load(Relaxed) as f64),
         ("pleiad_http_failures_total", rest.latencies.failures.load(Relaxed) as f64),
+        ("pleiad_jobs_rescued_total", m.jobs_rescued.load(Relaxed) as f64),
+        ("pleiad_jobs_fenced_writes_total", m.jobs_fenced.load(Relaxed) as f64),
+        ("pleiad_jobs_oldest_pending_seconds", waiting.iter().map(|w| w.oldest.as_secs_f64()).fold(0.0, f64::max)),
     ];
     for (name, value) in values {
         let _ = writeln!(out, "{name} {value}");
+    }
+    for kind in &waiting {
+        // Types are names of ours, or of another release: nothing that needs escaping comes through.
+        let name: String = kind.kind.chars().filter(|c| c.is_alphanumeric()).collect();
+        let _ = writeln!(out, "pleiad_jobs_pending{{type=\"{name}\"}} {}", kind.count);
+    }
+    // As in Orthanc: of this process, and absent until the first job has ended.
+    let (success, failed) = (m.jobs_success.load(Relaxed), m.jobs_failed.load(Relaxed));
+    if success + failed > 0 {
+        let _ = writeln!(out, "orthanc_jobs_total_completed {}", success + failed);
+        let _ = writeln!(out, "orthanc_jobs_total_success {success}\northanc_jobs_total_failed {failed}");
     }
     out += &rest.latencies.render("pleiad_http_request_duration_seconds");
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], out))

@@ -1,6 +1,7 @@
 //! What a running job reports with, and how it is stopped.
 
 use crate::Engine;
+use crate::engine::Metrics;
 use model::job::{Checkpoint, Claim, ClaimedJob, JobEnd, JobOutcome, JobStep};
 use model::{ErrorKind, Result};
 use serde_json::Value;
@@ -129,6 +130,7 @@ impl JobHandle {
                 Ok(())
             }
             Ok(false) => {
+                Metrics::add(&self.eng.metrics.jobs_fenced, 1);
                 self.stopper.interrupt(Reason::Lost);
                 Err(ErrorKind::Canceled.into())
             }

@@ -2,7 +2,7 @@
 
 use super::kinds;
 use crate::{Ctx, Engine};
-use model::job::{Acted, Job, JobAction, JobId, JobOutput, JobState, Node};
+use model::job::{Acted, Job, JobAction, JobId, JobOutput, JobState, Node, Waiting, capability};
 use model::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 
@@ -28,7 +28,9 @@ pub async fn one(eng: &Engine, _ctx: &Ctx, id: JobId) -> Result<Job> {
 /// Why some of these jobs wait: those that no living process runs. Processes are asked for only if this one runs not all that wait.
 pub async fn blocked(eng: &Engine, jobs: &[Job]) -> Result<HashMap<JobId, String>> {
     let own = &eng.config.jobs;
-    let runs_here = |job: &Job| own.workers > 0 && !own.new_jobs_only && kinds::ALL.iter().any(|kind| kind.name == job.kind);
+    let capabilities = kinds::capabilities();
+    let known = |job: &Job| capabilities.contains(&capability(&job.kind, job.version));
+    let runs_here = |job: &Job| own.workers > 0 && !own.new_jobs_only && known(job);
     let waiting: Vec<&Job> = jobs.iter().filter(|job| job.state == JobState::Pending && !runs_here(job)).collect();
     if waiting.is_empty() {
         return Ok(HashMap::new());
@@ -38,10 +40,15 @@ pub async fn blocked(eng: &Engine, jobs: &[Job]) -> Result<HashMap<JobId, String
 }
 
 fn reason(job: &Job, nodes: &[Node]) -> Option<String> {
-    let able = |n: &&Node| !n.lease.is_zero() && !n.draining && n.node.kinds.contains(&job.kind);
-    let mut able = nodes.iter().filter(able).peekable();
+    let needed = capability(&job.kind, job.version);
+    let mut living = nodes.iter().filter(|n| !n.lease.is_zero() && !n.draining);
+    let mut able = living.clone().filter(|n| n.node.kinds.contains(&needed)).peekable();
     if able.peek().is_none() {
-        return Some(format!("No living process runs jobs of type {:?}", job.kind));
+        return Some(if living.any(|n| n.node.kinds.contains(&job.kind)) {
+            format!("No living process knows version {} of jobs of type {:?}", job.version, job.kind)
+        } else {
+            format!("No living process runs jobs of type {:?}", job.kind)
+        });
     }
     let left_alone = able.all(|n| n.node.new_jobs_only && job.created_at < n.started_at);
     left_alone.then(|| "All living processes leave the jobs alone that are older than they (--no-jobs)".to_owned())
@@ -86,6 +93,11 @@ pub async fn delete_output(eng: &Engine, _ctx: &Ctx, id: JobId, key: &str) -> Re
 /// How many jobs are in each state, in the order of [`model::job::JobState::ALL`].
 pub async fn counts(eng: &Engine, _ctx: &Ctx) -> Result<[u64; 6]> {
     eng.index.job_counts().await
+}
+
+/// The jobs that wait for a worker, by type.
+pub async fn waiting(eng: &Engine, _ctx: &Ctx) -> Result<Vec<Waiting>> {
+    eng.index.waiting_jobs().await
 }
 
 /// The processes of the cluster.

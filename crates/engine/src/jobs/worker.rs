@@ -3,6 +3,7 @@
 use super::handle::{JobHandle, Reason, Stopper, is_transient};
 use super::kinds;
 use super::node::lock;
+use crate::engine::Metrics;
 use crate::{Engine, sweeps};
 use futures_util::FutureExt;
 use model::job::{Checkpoint, ClaimedJob, JobEnd, JobError, JobOutcome, NewOutput};
@@ -158,6 +159,7 @@ async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Dura
                 return lost(job);
             }
             Ok(false) => {
+                Metrics::add(&eng.metrics.jobs_fenced, 1);
                 discard(eng, outputs(&end)).await;
                 return lost(job);
             }
@@ -179,6 +181,11 @@ async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Dura
         }
     }
     let duration_ms = took.as_millis() as u64;
+    match &end.outcome {
+        JobOutcome::Success(_) => Metrics::add(&eng.metrics.jobs_success, 1),
+        JobOutcome::Failure(_) => Metrics::add(&eng.metrics.jobs_failed, 1),
+        JobOutcome::Paused | JobOutcome::Released => {}
+    }
     let (name, details) = match &end.outcome {
         JobOutcome::Success(_) => ("Success", ""),
         JobOutcome::Failure(error) => ("Failure", error.details.as_str()),

@@ -6,7 +6,7 @@ use super::pool;
 use crate::jobs;
 use crate::text::clean;
 use deadpool_postgres::Pool;
-use model::job::{Job, JobError, JobId, JobOutput, JobState, NodeId};
+use model::job::{Job, JobError, JobId, JobOutput, JobState, NodeId, Waiting, kind_of};
 use model::{AttachmentId, Error, ErrorKind, Result};
 use std::collections::HashMap;
 use tokio_postgres::Row;
@@ -15,9 +15,11 @@ use uuid::Uuid;
 fn job(row: &Row) -> Result<Job> {
     let id = JobId(row.get(0));
     let json = |column: usize| row.get::<_, Option<&str>>(column).map(|text| jobs::lenient(text, id));
+    let version = u16::try_from(row.get::<_, i32>(16)).unwrap_or(u16::MAX);
     Ok(Job {
         id,
-        kind: row.get(1),
+        kind: kind_of(row.get(1), version).to_owned(),
+        version,
         priority: row.get(2),
         state: state(row.get(3))?,
         progress: row.get(4),
@@ -48,7 +50,7 @@ pub(super) async fn ids(pool: &Pool) -> Result<Vec<JobId>> {
 pub(super) async fn read(pool: &Pool, ids: Option<&[JobId]>) -> Result<Vec<Job>> {
     let select = format!(
         "SELECT id, kind, priority, state, progress, error_code, error_details, error_payload, content, user_data, created_at,
-         completed_at, runtime + coalesce(greatest(0, {NOW} - started_at), 0), owner, epoch, crashes FROM job"
+         completed_at, runtime + coalesce(greatest(0, {NOW} - started_at), 0), owner, epoch, crashes, version FROM job"
     );
     let client = pool::get(pool).await?;
     let Some(ids) = ids else {
@@ -71,6 +73,19 @@ pub(super) async fn counts(pool: &Pool) -> Result<[u64; 6]> {
         counts[state(row.get(0))? as usize] = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
     }
     Ok(counts)
+}
+
+/// The jobs that wait, by type.
+pub(super) async fn waiting(pool: &Pool) -> Result<Vec<Waiting>> {
+    let client = pool::get(pool).await?;
+    let statement =
+        format!("SELECT kind, version, count(*), {NOW} - min(created_at) FROM job WHERE state = 'P' GROUP BY kind, version");
+    let rows = client.query(&statement, &[]).await.map_err(sql)?;
+    let row = |row: &Row| {
+        let version = u16::try_from(row.get::<_, i32>(1)).unwrap_or(u16::MAX);
+        (row.get(0), version, row.get(2), row.get(3))
+    };
+    Ok(jobs::waiting(rows.iter().map(row)))
 }
 
 /// An output; notes that it was read, unless it is the one that was read last.

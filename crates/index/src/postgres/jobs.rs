@@ -2,13 +2,13 @@
 
 use super::error::sql;
 use super::nodes::NOW;
-use super::{PostgresIndex, job_rows, nodes, pool};
+use super::{PostgresIndex, job_events, job_rows, nodes, pool};
 use crate::jobs::{self, TRIM};
 use crate::text::clean;
 use async_trait::async_trait;
 use model::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobError, JobId, JobLimits, JobOutcome, JobOutput,
-    JobStep, NewJob, NewNode, NewOutput, Node, NodeId, Tick,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobError, JobEvent, JobId, JobLimits, JobOutcome,
+    JobOutput, JobStep, NewJob, NewNode, NewOutput, Node, NodeId, Tick, Waiting, capability, kind_of,
 };
 use model::ports::Jobs;
 use model::{AttachmentId, Error, ErrorKind, Result};
@@ -46,7 +46,7 @@ impl Jobs for PostgresIndex {
                 &statement,
                 &[
                     &job.id.0,
-                    &clean(&job.kind),
+                    &clean(&capability(&job.kind, job.version)),
                     &i32::from(job.version),
                     &job.priority,
                     &node(job.pinned),
@@ -143,6 +143,10 @@ impl Jobs for PostgresIndex {
         job_rows::counts(&self.pool).await
     }
 
+    async fn waiting_jobs(&self) -> Result<Vec<Waiting>> {
+        job_rows::waiting(&self.pool).await
+    }
+
     async fn delete_job(&self, id: JobId) -> Result<()> {
         let client = pool::get(&self.pool).await?;
         let row = client.query_one("SELECT job_delete_1($1)", &[&id.0]).await.map_err(sql)?;
@@ -177,6 +181,14 @@ impl Jobs for PostgresIndex {
         client.query_one(&statement, &[&node.0, &ids, &history, &outputs, &TRIM]).await.map(|_| ()).map_err(sql)
     }
 
+    async fn take_job_events(&self, node: NodeId, n: usize, time: Duration) -> Result<Vec<JobEvent>> {
+        job_events::take(&self.pool, node, n, time).await
+    }
+
+    async fn forget_job_events(&self, node: NodeId, events: &[i64]) -> Result<()> {
+        job_events::forget(&self.pool, node, events).await
+    }
+
     async fn hint(&self) -> Hint {
         self.bus.hints.next().await
     }
@@ -192,8 +204,8 @@ fn submit_sql() -> String {
                  CASE WHEN n.id IS NULL THEN 'P' ELSE 'R' END, n.id, CASE WHEN n.id IS NULL THEN 0 ELSE 1 END,
                  CASE WHEN n.id IS NULL THEN NULL ELSE t.now END
              FROM (SELECT {NOW} AS now) t
-             LEFT JOIN node n ON n.id = $10::uuid AND n.lease_until > t.now AND NOT n.draining AND $2::text = ANY (n.kinds)
-                 AND ($5::uuid IS NULL OR $5::uuid = n.id)
+             LEFT JOIN node n ON n.id = $10::uuid AND n.lease_until > t.now AND $2::text = ANY (n.kinds)
+                 AND (CASE WHEN $5::uuid IS NULL THEN NOT n.draining ELSE $5::uuid = n.id END)
              ON CONFLICT (id) DO NOTHING RETURNING id, owner
          ), waits AS (
              INSERT INTO job_waiter (job, node) SELECT id, $9::uuid FROM added WHERE $9::uuid IS NOT NULL
@@ -327,10 +339,11 @@ fn claimed_job(row: &Row, claim: Claim) -> Option<ClaimedJob> {
     let step = |(position, outcome): (i64, &str)| {
         Some(JobStep { position: u32::try_from(position).ok()?, outcome: jobs::strict(outcome)? })
     };
+    let version = u16::try_from(row.get::<_, i32>(3)).ok()?;
     Some(ClaimedJob {
         claim,
-        kind: row.get(2),
-        version: u16::try_from(row.get::<_, i32>(3)).ok()?,
+        kind: kind_of(row.get(2), version).to_owned(),
+        version,
         arguments: jobs::strict(row.get(4))?,
         content: jobs::lenient(row.get(5), claim.job),
         progress: row.get(6),

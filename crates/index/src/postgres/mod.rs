@@ -11,6 +11,7 @@ mod error;
 mod feed;
 mod find;
 pub(crate) mod functions;
+mod job_events;
 mod job_rows;
 mod jobs;
 #[cfg(test)]

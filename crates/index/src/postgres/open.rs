@@ -21,6 +21,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, compatible: 1, statements: include_str!("../migrations/postgres/0002_remotes.sql") },
     Migration { number: 3, compatible: 1, statements: include_str!("../migrations/postgres/0003_jobs.sql") },
     Migration { number: 4, compatible: 1, statements: include_str!("../migrations/postgres/0004_uploads.sql") },
+    Migration { number: 5, compatible: 1, statements: include_str!("../migrations/postgres/0005_job_events.sql") },
 ];
 
 /// `server_version_num` of the oldest release that is supported.

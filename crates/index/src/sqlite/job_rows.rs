@@ -5,24 +5,26 @@ use super::error::sql;
 use super::jobs::{id, key, state};
 use crate::jobs;
 use crate::text::clean;
-use model::job::{Job, JobError, JobId, JobOutput, JobState, NodeId};
+use model::job::{Job, JobError, JobId, JobOutput, JobState, NodeId, Waiting, kind_of};
 use model::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 const SELECT: &str = "SELECT j.id, j.kind, j.priority, j.state, j.progress, j.error_code, j.error_details, j.error_payload,
-    j.content, i.user_data, j.created_at, j.completed_at, j.runtime, j.started_at, j.owner, j.epoch, j.crashes
+    j.content, i.user_data, j.created_at, j.completed_at, j.runtime, j.started_at, j.owner, j.epoch, j.crashes, j.version
     FROM job j LEFT JOIN job_input i ON i.job = j.seq";
 
 /// `now`: microseconds since 1970.
 fn job(row: &Row<'_>, now: i64) -> rusqlite::Result<Job> {
     let id = id(row, 0)?;
     let json = |column| row.get::<_, Option<String>>(column).map(|t| t.map(|text| jobs::lenient(&text, id)));
+    let version = row.get(17)?;
     let started_at: Option<i64> = row.get(13)?;
     let running = started_at.map_or(0, |since| now.saturating_sub(since).max(0));
     Ok(Job {
         id,
-        kind: row.get(1)?,
+        kind: kind_of(&row.get::<_, String>(1)?, version).to_owned(),
+        version,
         priority: row.get(2)?,
         state: state(row, 3)?,
         progress: row.get(4)?,
@@ -71,6 +73,15 @@ pub(super) fn counts(conn: &Connection) -> Result<[u64; 6]> {
         counts[state as usize] = u64::try_from(number).unwrap_or(0);
     }
     Ok(counts)
+}
+
+/// The jobs that wait, by type. `now`: microseconds since 1970.
+pub(super) fn waiting(conn: &Connection, now: i64) -> Result<Vec<Waiting>> {
+    let rows: Vec<(String, u16, i64, i64)> = conn
+        .prepare_cached("SELECT kind, version, count(*), ?1 - min(created_at) FROM job WHERE state = 'P' GROUP BY kind, version")
+        .and_then(|mut s| s.query_map([now], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?.collect())
+        .map_err(sql)?;
+    Ok(jobs::waiting(rows))
 }
 
 /// An output, and whether it is the one that was read last.

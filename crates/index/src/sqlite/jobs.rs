@@ -9,7 +9,7 @@ use crate::text::clean;
 use model::job::rules::{Ending, Event, Standing, Verdict};
 use model::job::{
     Acted, Checkpoint, Claim, ClaimedJob, Hint, JobAction, JobEnd, JobError, JobId, JobLimits, JobOutcome, JobState, JobStep,
-    NewJob, NewOutput, NodeId, Want,
+    NewJob, NewOutput, NodeId, Want, capability, kind_of,
 };
 use model::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -34,7 +34,7 @@ pub(super) fn submit(batch: &mut Batch<'_>, job: &NewJob) -> Told<Option<Claimed
         .and_then(|mut s| {
             s.execute(params![
                 key(&job.id.0),
-                clean(&job.kind),
+                clean(&capability(&job.kind, job.version)),
                 job.version,
                 job.priority,
                 job.pinned.as_ref().map(|n| key(&n.0)),
@@ -91,12 +91,14 @@ pub(super) fn claim_sql(which: Which) -> String {
 /// Hands waiting jobs to a process, if its lease lives.
 pub(super) fn claim(batch: &mut Batch<'_>, node: NodeId, which: Which) -> Told<Vec<ClaimedJob>> {
     let (conn, now) = (batch.conn, batch.now_us());
+    // A process that stops still serves downloads that were asked of it.
+    let born = if let Which::Row(row) = which { Some(row) } else { None };
     let may: Option<(String, i64)> = conn
         .prepare_cached(
             "SELECT kinds, CASE WHEN new_jobs_only THEN started_at ELSE -1 END FROM node
-             WHERE id = ?1 AND lease_until > ?2 AND draining = 0",
+             WHERE id = ?1 AND lease_until > ?2 AND (draining = 0 OR EXISTS (SELECT 1 FROM job WHERE seq = ?3 AND pin = ?1))",
         )
-        .and_then(|mut s| s.query_row(params![key(&node.0), now], |r| Ok((r.get(0)?, r.get(1)?))).optional())
+        .and_then(|mut s| s.query_row(params![key(&node.0), now, born], |r| Ok((r.get(0)?, r.get(1)?))).optional())
         .map_err(sql)?;
     let Some((kinds, newer_than)) = may else { return Ok((vec![], vec![])) };
     let last = match which {
@@ -152,6 +154,7 @@ fn claim_row(conn: &Connection, node: NodeId, row: i64, after: Standing, now: i6
         .collect();
     let (Some(arguments), Some(steps)) = (arguments.as_deref().and_then(jobs::strict), steps) else { return Ok(Err(id)) };
     let (claim, content) = (Claim { job: id, node, epoch }, jobs::lenient(&content, id));
+    let kind = kind_of(&kind, version).to_owned();
     Ok(Ok(ClaimedJob { claim, kind, version, arguments, content, progress, pinned, crashes, steps }))
 }
 

@@ -10,6 +10,7 @@ mod delete;
 mod error;
 mod feed;
 mod find;
+mod job_events;
 mod job_rows;
 mod jobs;
 mod load;
@@ -35,8 +36,8 @@ use crate::hints::Hints;
 use async_trait::async_trait;
 use batch::{Batch, Clock};
 use model::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobLimits, JobOutput, NewJob, NewNode, Node,
-    NodeId, Tick,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobLimits, JobOutput, NewJob,
+    NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
@@ -435,6 +436,11 @@ impl Jobs for SqliteIndex {
         self.readers.run(job_rows::counts).await
     }
 
+    async fn waiting_jobs(&self) -> Result<Vec<Waiting>> {
+        let now = self.clock.now_us();
+        self.readers.run(move |conn| job_rows::waiting(conn, now)).await
+    }
+
     async fn delete_job(&self, id: JobId) -> Result<()> {
         self.writer.run(move |batch| jobs::delete(batch, id)).await
     }
@@ -457,6 +463,15 @@ impl Jobs for SqliteIndex {
     async fn forget_waiters(&self, node: NodeId, ids: &[JobId], limits: JobLimits) -> Result<()> {
         let ids = ids.to_vec();
         self.writer.run(move |batch| jobs::forget_waiters(batch, node, &ids, limits)).await
+    }
+
+    async fn take_job_events(&self, node: NodeId, n: usize, time: Duration) -> Result<Vec<JobEvent>> {
+        self.writer.run(move |batch| job_events::take(batch, node, n, time)).await
+    }
+
+    async fn forget_job_events(&self, node: NodeId, events: &[i64]) -> Result<()> {
+        let events = events.to_vec();
+        self.writer.run(move |batch| job_events::forget(batch, node, &events)).await
     }
 
     async fn hint(&self) -> Hint {

@@ -19,7 +19,7 @@ pub fn node(name: &str) -> NewNode {
         id: NodeId::random(),
         name: name.into(),
         version: "1.2.3".into(),
-        kinds: vec!["Test".into(), "Ünï\0'kind".into()],
+        kinds: vec!["Test".into(), "Test:3".into(), "Ünï\0'kind".into()],
         new_jobs_only: false,
         configuration: "hash".into(),
         details: json!({"Http": "0.0.0.0:8042"}),
@@ -209,6 +209,7 @@ async fn what_is_submitted_is_seen_and_claimed(db: &mut Fresh) {
     let expected = Job {
         id,
         kind: "Test".into(),
+        version: 3,
         priority: -7,
         state: JobState::Pending,
         progress: 0.0,
@@ -258,6 +259,12 @@ async fn only_what_the_node_may_run(db: &mut Fresh) {
     let idle = NewNode { kinds: vec![], ..node("runs nothing") };
     db.join(&idle, HOUR).await.unwrap();
     submit(&**db, NewJob { kind: "Unknown".into(), ..job() }).await;
+    // A version that it does not know.
+    let newer = submit(&**db, NewJob { version: 4, ..job() }).await;
+    let shown = show(&**db, newer).await;
+    assert_eq!((shown.kind.as_str(), shown.version), ("Test", 4));
+    db.act_on_job(newer, JobAction::Pause, KEEP).await.unwrap();
+    db.act_on_job(newer, JobAction::Resume, KEEP).await.unwrap();
     let pinned = submit(&**db, NewJob { pinned: Some(other), ..job() }).await;
     let odd = submit(&**db, NewJob { kind: "Ünï\0'kind".into(), ..job() }).await;
     for stranger in [idle.id, NodeId::random()] {
@@ -272,7 +279,7 @@ async fn only_what_the_node_may_run(db: &mut Fresh) {
     assert_eq!(claimed.iter().map(|j| (j.claim.job, j.pinned)).collect::<Vec<_>>(), [(pinned, true)]);
     finish(&**db, claimed[0].claim, failure()).await;
     assert_eq!(db.act_on_job(pinned, JobAction::Resubmit, KEEP).await.unwrap(), Acted::Refused, "its client has gone");
-    assert_eq!(db.job_counts().await.unwrap(), [3, 1, 0, 1, 0, 0]);
+    assert_eq!(db.job_counts().await.unwrap(), [4, 1, 0, 1, 0, 0]);
 }
 
 async fn a_node_may_leave_older_jobs_alone(db: &mut Fresh) {

@@ -7,6 +7,7 @@ mod feed;
 mod find;
 mod fixture;
 mod hostile;
+mod job_events;
 mod job_rules;
 mod jobs;
 mod nodes;

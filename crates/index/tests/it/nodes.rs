@@ -239,6 +239,8 @@ async fn a_draining_node_claims_nothing(db: &mut Fresh) {
     assert!(db.claim_jobs(me, 9).await.unwrap().is_empty());
     assert!(db.claim_suspect(me).await.unwrap().is_none());
     assert!(db.submit_job(NewJob { claim: Some(me), ..job() }).await.unwrap().is_none());
+    let download = db.submit_job(NewJob { claim: Some(me), pinned: Some(me), ..job() }).await.unwrap();
+    finish(&**db, download.expect("nobody else could run it").claim, JobOutcome::Success(vec![])).await;
     finish(&**db, claim, JobOutcome::Released).await;
     let released = show(&**db, claim.job).await;
     assert_eq!((released.state, released.crashes), (JobState::Pending, 0));

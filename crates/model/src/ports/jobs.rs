@@ -5,8 +5,8 @@
 
 use crate::Result;
 use crate::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobLimits, JobOutput, NewJob, NewNode, Node,
-    NodeId, Tick,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobLimits, JobOutput, NewJob,
+    NewNode, Node, NodeId, Tick, Waiting,
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub trait Jobs: Send + Sync {
     async fn nodes(&self) -> Result<Vec<Node>>;
 
     /// Adds a job: visible to every process when this returns. With `claim`, it is claimed as by [`Self::claim_jobs`], unless
-    /// the lease has run out; then it waits.
+    /// the lease has run out; then it waits. What is pinned to a process is claimed so even while that process drains.
     async fn submit_job(&self, job: NewJob) -> Result<Option<ClaimedJob>>;
 
     /// Claims up to `n` waiting jobs of the kinds that the node's row names: highest priority first, then oldest first.
@@ -71,6 +71,9 @@ pub trait Jobs: Send + Sync {
     /// How many jobs are in each state, in the order of [`crate::job::JobState::ALL`].
     async fn job_counts(&self) -> Result<[u64; 6]>;
 
+    /// The jobs in `Pending`, by type, in order of the types.
+    async fn waiting_jobs(&self) -> Result<Vec<Waiting>>;
+
     /// Forgets an ended job and its outputs.
     ///
     /// # Errors
@@ -91,6 +94,14 @@ pub trait Jobs: Send + Sync {
 
     /// Nobody in this process waits for these jobs any more: they go if the history is full.
     async fn forget_waiters(&self, node: NodeId, ids: &[JobId], limits: JobLimits) -> Result<()>;
+
+    /// Takes up to `n` events, the oldest first, for a while: no other process gets them in this time, and every process may
+    /// afterwards. Each submission and each end of a job writes one in its own transaction; a resubmission writes none. Ten thousand are kept
+    /// if nobody takes them, the newest.
+    async fn take_job_events(&self, node: NodeId, n: usize, time: Duration) -> Result<Vec<JobEvent>>;
+
+    /// These were delivered. What another process took over meanwhile stays, and is delivered twice.
+    async fn forget_job_events(&self, node: NodeId, events: &[i64]) -> Result<()>;
 
     /// Waits for the next hint. Only one task of a process may call this. Hints of this process' own writes come too.
     async fn hint(&self) -> Hint;

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobLimits, JobOutput, NewJob, NewNode, Node,
-    NodeId, Tick,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobLimits, JobOutput, NewJob,
+    NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::Jobs;
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
+    Uploads,
 };
+use model::upload::{NewPiece, PieceAdded, UploadLimits};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
     FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, StoreStatus, Stored,
@@ -229,6 +231,21 @@ impl SharedSettings for RememberingIndex {
 }
 
 #[async_trait]
+impl Uploads for RememberingIndex {
+    async fn add_piece(&self, _: &NewPiece, _: UploadLimits) -> Result<PieceAdded> {
+        unused()
+    }
+
+    async fn forget_upload(&self, _: i64) -> Result<()> {
+        unused()
+    }
+
+    async fn sweep_uploads(&self) -> Result<()> {
+        unused()
+    }
+}
+
+#[async_trait]
 impl Jobs for RememberingIndex {
     async fn join(&self, _: &NewNode, _: Duration) -> Result<()> {
         unused()
@@ -282,6 +299,10 @@ impl Jobs for RememberingIndex {
         unused()
     }
 
+    async fn waiting_jobs(&self) -> Result<Vec<Waiting>> {
+        unused()
+    }
+
     async fn delete_job(&self, _: JobId) -> Result<()> {
         unused()
     }
@@ -295,6 +316,14 @@ impl Jobs for RememberingIndex {
     }
 
     async fn forget_waiters(&self, _: NodeId, _: &[JobId], _: JobLimits) -> Result<()> {
+        unused()
+    }
+
+    async fn take_job_events(&self, _: NodeId, _: usize, _: Duration) -> Result<Vec<JobEvent>> {
+        unused()
+    }
+
+    async fn forget_job_events(&self, _: NodeId, _: &[i64]) -> Result<()> {
         unused()
     }
 

@@ -191,6 +191,10 @@ impl Settings {
         if remote && !self.authentication() {
             self.warnings.push("RemoteAccessAllowed is true and AuthenticationEnabled false: anyone may do everything".into());
         }
+        if !self.flag("SaveJobs") {
+            self.warnings
+                .push("SaveJobs is false, but jobs are kept: other processes share them, and a restart loses none".into());
+        }
         for (name, password) in users {
             if is_well_known(&name, &password) {
                 self.warnings.push(format!("RegisteredUsers: the password of {name} is known to everyone"));

@@ -11,7 +11,7 @@ pub use modality_store::DicomModalityStore;
 use super::JobHandle;
 use crate::Engine;
 use async_trait::async_trait;
-use model::job::{ClaimedJob, JobError, NewOutput};
+use model::job::{ClaimedJob, JobError, NewOutput, capability};
 use model::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,6 +71,11 @@ pub(super) const ALL: &[Entry] = &[
     #[cfg(test)]
     entry::<super::sim::kind::Steps>(),
 ];
+
+/// What this version can run, as [`capability`] says.
+pub(super) fn capabilities() -> Vec<String> {
+    ALL.iter().flat_map(|kind| (1..=kind.version).map(|version| capability(kind.name, version))).collect()
+}
 
 /// Runs a claimed job.
 pub(super) async fn run(eng: &Arc<Engine>, job: &mut JobHandle, claimed: &ClaimedJob) -> Result<Vec<NewOutput>> {

@@ -21,6 +21,7 @@ use model::job::*;
 use model::ports::hooks::NoHooks;
 use ports::{Area, Database, Fault, Halt, Shared, What, When, lock};
 use serde_json::Value;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -89,6 +90,7 @@ struct Sim {
     /// For reads of the test itself.
     outside: Runtime,
     submitted: BTreeMap<JobId, Option<Steps>>,
+    resubmitted: Cell<usize>,
     /// Since when a job runs without a live owner.
     orphaned: BTreeMap<JobId, Duration>,
 }
@@ -105,6 +107,7 @@ impl Sim {
             now: Duration::ZERO,
             outside,
             submitted: BTreeMap::new(),
+            resubmitted: Cell::new(0),
             orphaned: BTreeMap::new(),
         };
         for at in 0..setup.processes {
@@ -269,6 +272,9 @@ impl Sim {
 
     fn act(&self, id: JobId, action: JobAction) -> Acted {
         let acted = self.read(self.shared.index.act_on_job(id, action, KEEP));
+        if acted == Acted::Accepted && action == JobAction::Resubmit {
+            self.resubmitted.set(self.resubmitted.get() + 1);
+        }
         self.shared.spread_hints();
         acted
     }
@@ -310,6 +316,7 @@ impl Sim {
         let jobs = self.jobs();
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         assert_eq!(ids, self.submitted.keys().copied().collect::<Vec<_>>(), "each job is there exactly once");
+        self.check_events(&jobs);
         for job in &jobs {
             assert!(job.state.is_final() && job.owner.is_none() && job.completed_at.is_some(), "{job:?}");
             let Some(steps) = self.submitted[&job.id] else { continue };
@@ -321,6 +328,19 @@ impl Sim {
                 assert_ne!(job.error.code, 0, "a failure has a reason: {job:?}");
             }
         }
+    }
+}
+
+impl Sim {
+    /// Each job was told of once when it began, and once at each end.
+    fn check_events(&self, jobs: &[Job]) {
+        let events = self.read(self.shared.index.take_job_events(NodeId::random(), 100_000, Duration::ZERO));
+        for job in jobs {
+            let of_job: Vec<JobEventKind> = events.iter().filter(|e| e.job == job.id).map(|e| e.kind).collect();
+            let end = if job.state == JobState::Success { JobEventKind::Success } else { JobEventKind::Failure };
+            assert_eq!((of_job.first(), of_job.last()), (Some(&JobEventKind::Submitted), Some(&end)), "{job:?}");
+        }
+        assert_eq!(events.len(), jobs.len() * 2 + self.resubmitted.get());
     }
 }
 

@@ -348,9 +348,12 @@ forward! { Jobs {
     job_ids() -> Vec<JobId>;
     jobs(ids: Option<&[JobId]>) -> Vec<Job>;
     job_counts() -> [u64; 6];
+    waiting_jobs() -> Vec<Waiting>;
     delete_job(id: JobId) -> ();
     job_output(id: JobId, key: &str) -> JobOutput;
     delete_job_output(id: JobId, key: &str) -> ();
+    take_job_events(node: NodeId, n: usize, time: Duration) -> Vec<JobEvent>;
+    forget_job_events(node: NodeId, events: &[i64]) -> ();
     forget_waiters(node: NodeId, ids: &[JobId], limits: JobLimits) -> ();
 }
 
