@@ -82,8 +82,8 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTrack
     loop {
         let accepted = tokio::select! {
             biased;
+            accepted = listener.accept() => accepted, // what waits in the kernel's queue is served even when stopping
             () = stopping.cancelled() => return,
-            accepted = listener.accept() => accepted,
         };
         let transport = match accepted {
             Ok((stream, addr)) => transport(stream, addr),

@@ -21,6 +21,9 @@ pub const ORTHANC_VERSION: &str = "1.13.0";
 /// How long running requests and associations may go on after the signal to stop. Containers are usually killed after 10 s.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// How much of it a process that is not alone goes on to take requests, although `/readyz` says no: so long a balancer may need to see that.
+const NOTICE: Duration = Duration::from_secs(2);
+
 /// Runs until a signal or `POST /tools/shutdown`.
 ///
 /// # Errors
@@ -51,8 +54,9 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
         name = signals.next() => tracing::info!("{name}: stopping"),
         () = shutdown.cancelled() => tracing::info!("asked to stop by a client"),
     }
+    shutdown.cancel(); // `/readyz` says so
     tokio::select! {
-        () = close(doors, jobs) => {}
+        () = close(&engine, doors, jobs) => {}
         name = signals.next() => tracing::warn!("{name} again: not waiting for what still runs"),
     }
     engine.close().await.context("the index did not close well")?;
@@ -72,14 +76,22 @@ async fn join(engine: &Arc<Engine>, config: &config::orthanc::Config) -> anyhow:
     engine::jobs::start(engine.clone()).await.context("cannot join the other processes")
 }
 
-/// Refuses new work; what runs may end or goes on elsewhere.
-async fn close(doors: Doors, jobs: Option<Jobs>) {
-    let jobs = async {
-        if let Some(jobs) = jobs {
-            jobs.stop(GRACE).await;
+/// Hands jobs over at once, lets balancers see that this process stops, and refuses new work then; what runs may end.
+async fn close(engine: &Engine, doors: Doors, jobs: Option<Jobs>) {
+    let notice = if engine.is_shared() { NOTICE } else { Duration::ZERO };
+    let doors = async {
+        tokio::time::sleep(notice).await;
+        doors.close(GRACE - notice).await;
+    };
+    let released = async {
+        if let Some(jobs) = &jobs {
+            jobs.release(GRACE).await;
         }
     };
-    tokio::join!(doors.close(GRACE), jobs);
+    tokio::join!(doors, released);
+    if let Some(jobs) = jobs {
+        jobs.leave().await;
+    }
 }
 
 fn greet(cli: &Cli, settings: &Settings) {

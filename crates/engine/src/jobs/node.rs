@@ -6,6 +6,7 @@
 use super::handle::{Reason, Stopper};
 use super::waiting::{Streams, Waiters};
 use super::{kinds, worker};
+use crate::engine::Metrics;
 use crate::{Engine, sweeps};
 use model::Result;
 use model::job::{Beat, Claim, Hint, JobId, JobLimits, NewNode, NodeId, Want};
@@ -160,7 +161,7 @@ async fn join(eng: &Engine) -> Result<()> {
         id: eng.node.id(),
         name: config.name.clone(),
         version: config.version.clone(),
-        kinds: if config.workers == 0 { vec![] } else { kinds::ALL.iter().map(|k| k.name.to_owned()).collect() },
+        kinds: if config.workers == 0 { vec![] } else { kinds::capabilities() },
         new_jobs_only: config.new_jobs_only,
         configuration: config.configuration.clone(),
         details: config.details.clone(),
@@ -171,8 +172,9 @@ async fn join(eng: &Engine) -> Result<()> {
 }
 
 impl Jobs {
-    /// Claims nothing more and lets running steps end, up to `grace`; the jobs go on elsewhere.
-    pub async fn stop(self, grace: Duration) {
+    /// Claims nothing more and lets running steps end, up to `grace`; the jobs go on elsewhere. The process stays a member: callers may still
+    /// wait here for jobs, and downloads are still served.
+    pub async fn release(&self, grace: Duration) {
         let node = &self.eng.node;
         node.draining.store(true, Relaxed);
         for (_, stopper) in lock(&node.running).values() {
@@ -184,6 +186,13 @@ impl Jobs {
             // Interrupted runs still say so to the database; if that is away, the end of the lease says it for them.
             let _ = tokio::time::timeout(LAST_WORDS, node.runs.wait()).await;
         }
+    }
+
+    /// Takes this process off the list of those that take part. Call it when nobody asks anything of it any more.
+    pub async fn leave(self) {
+        let node = &self.eng.node;
+        // Downloads that began after the release.
+        let _ = tokio::time::timeout(LAST_WORDS, node.runs.wait()).await;
         self.stop.cancel();
         node.tasks.close();
         let _ = tokio::time::timeout(LAST_WORDS, node.tasks.wait()).await;
@@ -251,6 +260,7 @@ async fn beat_once(eng: &Arc<Engine>) -> Result<i64> {
     }
     *lock(&node.heard) = Some(sent);
     if tick.rescued > 0 {
+        Metrics::add(&eng.metrics.jobs_rescued, tick.rescued);
         tracing::warn!(jobs = tick.rescued, "taken over from processes that died");
     }
     for (claim, want) in tick.wanted {
