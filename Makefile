@@ -4,13 +4,14 @@
 # make test     everything that CI runs
 # make chaos    20,000 stores on 8 connections while the server is killed 50 times, then three servers behind a gateway, one after the
 #               other; TOPOLOGY=single or cluster for one of both, STORES, KILLS and SEED for other numbers
+# make diff     the same requests to an Orthanc (REFERENCE='command {config}') and to Pleiad; its report is docs/diff.md
 # make bench    a first impression of speed and memory
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON := .venv/bin/python
 
-.PHONY: run cluster check test chaos bench compiler cluster-tools test-tools
+.PHONY: run cluster check test chaos diff bench compiler cluster-tools test-tools
 
 run: compiler
 	$(CARGO) build --release --locked -p server
@@ -41,6 +42,10 @@ chaos: compiler test-tools
 	CHAOS_STORES=$(or $(STORES),20000) CHAOS_KILLS=$(or $(KILLS),50) CHAOS_SEED=$(or $(SEED),1) \
 	  PLEIAD=$(abspath $(TARGET)/release/pleiad) $(PYTHON) -m pytest -q tests/e2e/test_chaos.py \
   $(if $(TOPOLOGY),-k '$(if $(filter cluster,$(TOPOLOGY)),gateway,not gateway)')
+
+diff: compiler test-tools
+	$(CARGO) build --locked -p server
+	PLEIAD=$(abspath $(TARGET)/debug/pleiad) $(PYTHON) tests/diff/compare.py --reference $(or $(REFERENCE),'Orthanc {config}') --report docs/diff.md
 
 bench: compiler test-tools
 	$(CARGO) build --release --locked -p server

@@ -113,8 +113,15 @@ async fn post_one(
 /// `GET /tools/create-archive?resources=…,…`.
 async fn get_several(form: Form, State(rest): State<Arc<Rest>>, Caller(ctx): Caller, params: Params) -> HttpResult<Response> {
     let missing = || Error::new(ErrorKind::BadRequest, "Missing resources argument");
-    let ids: Vec<&str> = params.get("resources").ok_or_else(missing)?.split(',').filter(|id| !id.is_empty()).collect();
-    let archive = Archive::new(&rest.engine, &ids, SEVERAL, options(form, &params)?).await?;
+    let asked = params.get("resources").ok_or_else(missing)?;
+    // Orthanc: here, and not in the body of a POST, an id counts once.
+    let mut ids: Vec<&str> = Vec::new();
+    for id in asked.split(',').filter(|id| !id.is_empty()) {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    let archive = of_several(&rest, &ids, options(form, &params)?).await?;
     answer(&rest, &ctx, archive, JobOptions::default()).await
 }
 
@@ -130,8 +137,16 @@ async fn post_several(form: Form, State(rest): State<Arc<Rest>>, Caller(ctx): Ca
         other => (other, Fields(Map::new())),
     };
     let ids = creation::strings(&ids).ok_or_else(|| bad("Expected a list of strings that name the resources"))?;
-    let archive = Archive::new(&rest.engine, &ids, SEVERAL, options_in(form, &fields)?).await?;
+    let archive = of_several(&rest, &ids, options_in(form, &fields)?).await?;
     create(&rest, &ctx, archive, &fields).await
+}
+
+/// Orthanc: here, what does not exist is an unknown resource, not an inexistent item.
+async fn of_several(rest: &Rest, ids: &[&str], options: ArchiveOptions) -> Result<Archive> {
+    Archive::new(&rest.engine, ids, SEVERAL, options).await.map_err(|error| match error.kind() {
+        ErrorKind::InexistentItem => Error::new(ErrorKind::UnknownResource, error.message()),
+        _ => error,
+    })
 }
 
 async fn create(rest: &Rest, ctx: &Ctx, archive: Archive, fields: &Fields) -> HttpResult<Response> {

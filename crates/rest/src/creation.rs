@@ -30,11 +30,12 @@ impl Fields {
     }
 
     /// # Errors
-    /// `BadDicom` names a field that is no integer of this size.
+    /// `BadDicom` names a field that is no integer, `BadParameterType` one that is too large or negative.
     pub fn integer<T: TryFrom<i64>>(&self, key: &str) -> Result<Option<T>> {
         let number = |v: &Value| {
             let number = v.as_i64().ok_or_else(|| bad(format!("Integer value expected in field: {key}")))?;
-            T::try_from(number).map_err(|_| bad(format!("Value out of range in field: {key}")))
+            let range = || Error::new(ErrorKind::BadParameterType, format!("Value out of range in field: {key}"));
+            T::try_from(number).map_err(|_| range())
         };
         self.0.get(key).map(number).transpose()
     }

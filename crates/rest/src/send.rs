@@ -36,7 +36,8 @@ async fn asked(body: Body) -> Result<(Vec<OrthancId>, Fields)> {
     }
     let ids = |value: &Value| {
         let texts = creation::strings(value).ok_or_else(|| bad("JSON field \"Resources\" must contain an array"))?;
-        texts.into_iter().map(str::parse).collect::<Result<Vec<OrthancId>>>()
+        let no_id = |id: &str| bad(&format!("JSON field \"Resources\" holds what is no identifier: {id:?}"));
+        texts.into_iter().map(|id| id.parse().map_err(|_| no_id(id))).collect::<Result<Vec<OrthancId>>>()
     };
     match serde_json::from_slice(&bytes).map_err(|_| bad("Must provide a JSON value"))? {
         Value::Object(members) => {
