@@ -188,6 +188,31 @@ fn a_claim_that_the_database_forgot_is_worth_nothing() {
 }
 
 #[test]
+fn a_process_that_stops_hands_over_at_once() {
+    let mut handed = 0;
+    for deaf in [false, true] {
+        for ms in (0..1200).step_by(40) {
+            let mut sim = Sim::with(Setup { deaf, ..Setup::default() }, vec![]);
+            let id = sim.submit(Steps { steps: 10, ..Steps::default() });
+            sim.run_for(Duration::from_millis(ms));
+            sim.stop(0);
+            sim.run_for(Duration::from_secs(1));
+            sim.check();
+            let (job, sends) = (sim.job(id), sim.sends(id));
+            let what = format!("deaf: {deaf}, stopped after {ms} ms: {job:?} {sends:?}");
+            assert_eq!((job.state, job.crashes), (JobState::Success, 0), "{what}");
+            assert_eq!(repeated(&sends), 0, "{what}");
+            let longest = sends.windows(2).map(|two| two[1].0 - two[0].0).max().expect("ten sends");
+            // One step, and without notifications one beat.
+            assert!(longest < Duration::from_millis(if deaf { 1250 } else { 250 }), "{what}");
+            handed += usize::from(sends.iter().any(|s| s.1 == 0) && sends.iter().any(|s| s.1 == 1));
+            assert_eq!(sim.read(sim.shared.index.nodes()).len(), 1, "it has left");
+        }
+    }
+    assert!(handed > 20, "{handed}");
+}
+
+#[test]
 fn two_rescuers_are_no_better_than_one() {
     for call in [6, 8, 10] {
         let mut sim = Sim::with(Setup { processes: 3, ..Setup::default() }, vec![fault(call, When::After, What::Kill)]);

@@ -202,6 +202,16 @@ impl Sim {
         process.eng.take();
     }
 
+    /// The process is asked to stop, and does.
+    fn stop(&mut self, at: usize) {
+        let process = &self.processes[at];
+        let jobs = lock(&process.jobs).take().expect("it has started");
+        process.runtime.as_ref().expect("it lives").spawn(async move {
+            jobs.release(Duration::from_secs(8)).await;
+            jobs.leave().await;
+        });
+    }
+
     fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         self.run_until(end, |_| false);

@@ -1,6 +1,7 @@
 //! Jobs that kill whoever runs them, and rows that nobody can run.
 
 use super::*;
+use model::job::rules::SUSPECT;
 use serde_json::json;
 
 impl Sim {
@@ -35,6 +36,37 @@ fn a_poison_ends_after_three_crashes_and_hurts_nobody() {
         for id in innocent {
             assert_eq!(sim.job(id).state, JobState::Success, "it only ran beside the poison: {:?}", sim.job(id));
         }
+    }
+}
+
+/// It has crashed twice because it ran beside a poison; the next crash would be its last, so it must be its own.
+#[test]
+fn a_suspect_runs_beside_nobody() {
+    let mut sim = Sim::with(Setup { processes: 1, workers: 8, deaf: false }, vec![]);
+    let innocent = sim.submit(Steps { steps: 1, ms: 4000, ..Steps::default() });
+    let poison = sim.submit(Steps { deadly: Some(0), ..Steps::default() });
+    while sim.job(innocent).epoch < 2 {
+        sim.restart_dead();
+        sim.run_for(Duration::from_millis(500));
+    }
+    assert!(sim.processes[0].runtime.is_none(), "the second crash");
+    // It runs when the others become suspects.
+    let late = sim.submit(Steps { steps: 3, ms: 7000, deadly: Some(2), fails: None });
+    let mut seen = 0;
+    for _ in 0..1000 {
+        sim.run_for(Duration::from_millis(100));
+        sim.restart_dead();
+        let running: Vec<Job> = sim.jobs().into_iter().filter(|job| job.state == JobState::Running).collect();
+        for suspect in running.iter().filter(|job| job.crashes >= SUSPECT) {
+            assert_eq!(running.iter().filter(|job| job.owner == suspect.owner).count(), 1, "{running:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "suspects ran: {seen}");
+    sim.check();
+    assert_eq!(sim.job(innocent).state, JobState::Success, "{:?}", sim.job(innocent));
+    for id in [poison, late] {
+        assert_eq!((sim.job(id).state, sim.job(id).error.code), (JobState::Failure, -1), "{:?}", sim.job(id));
     }
 }
 
