@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Debug, Default)]
 pub struct Ctx {
     pub origin: Origin,
+    /// Under which the caller creates a job once, however often it sends the request (`Idempotency-Key`).
+    pub idempotency_key: Option<String>,
 }
 
 /// The options that use cases depend on, under Orthanc's names.

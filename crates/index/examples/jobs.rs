@@ -23,6 +23,7 @@ fn job() -> NewJob {
         pinned: None,
         waiter: None,
         claim: None,
+        key: None,
     }
 }
 

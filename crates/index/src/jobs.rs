@@ -72,6 +72,17 @@ pub(crate) fn no_output(id: JobId, key: &str) -> Error {
     Error::new(ErrorKind::InexistentItem, format!("the job {id} has no output {key:?}"))
 }
 
+/// Whether a column of a kind, which may name a version of its arguments, means this kind.
+pub(crate) fn is_of_kind(capability: &str, kind: &str) -> bool {
+    let version = capability.strip_prefix(kind).and_then(|rest| rest.strip_prefix(':'));
+    capability == kind || version.is_some_and(|v| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// There is no such job.
+pub(crate) fn no_job(id: JobId) -> Error {
+    Error::new(ErrorKind::InexistentItem, format!("there is no job {id}"))
+}
+
 /// There is no such job, or it has not ended.
 pub(crate) fn no_ended_job(id: JobId) -> Error {
     Error::new(ErrorKind::InexistentItem, format!("there is no ended job {id}"))

@@ -144,6 +144,30 @@ impl From<&Error> for JobError {
     }
 }
 
+/// Under which a client creates a job once (`Idempotency-Key`): the same key of the same user is the same job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobKey(pub [u8; 20]);
+
+impl JobKey {
+    pub fn of(user: &str, key: &str) -> Self {
+        use sha1::{Digest, Sha1};
+        Self(Sha1::new().chain_update((user.len() as u64).to_be_bytes()).chain_update(user).chain_update(key).finalize().into())
+    }
+}
+
+/// A page of jobs in order of their creation.
+#[derive(Clone, Debug)]
+pub struct JobQuery {
+    /// Empty: all.
+    pub states: Vec<JobState>,
+    /// `Type`
+    pub kind: Option<String>,
+    /// Only jobs behind this one.
+    pub since: Option<JobId>,
+    pub newest_first: bool,
+    pub limit: u32,
+}
+
 /// A job that does not exist yet.
 #[derive(Clone, Debug)]
 pub struct NewJob {
@@ -165,6 +189,8 @@ pub struct NewJob {
     pub waiter: Option<NodeId>,
     /// Claimed in the same transaction, by a process that has a free worker.
     pub claim: Option<NodeId>,
+    /// No other job has it.
+    pub key: Option<JobKey>,
 }
 
 /// What a process must be able to do for a job: its type, and from the second version of its arguments on that version, as in `Archive:2`.

@@ -3,12 +3,13 @@
 
 use crate::state::Rest;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use engine::{jobs, read};
 use http::{HeaderMap, StatusCode, header};
-use model::job::{Acted, Job, JobAction, JobId, JobState};
+use model::job::{Acted, Job, JobAction, JobId, JobQuery, JobState};
 use model::{Error, ErrorKind, time};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -27,34 +28,170 @@ pub fn routes() -> Router<Arc<Rest>> {
         .route("/jobs/{id}/pause", act(JobAction::Pause).merge(output()))
         .route("/jobs/{id}/resume", act(JobAction::Resume).merge(output()))
         .route("/jobs/{id}/resubmit", act(JobAction::Resubmit).merge(output()))
+        .route("/jobs/{id}/wait", get(get_wait).delete(delete_output))
+        .route("/jobs/{id}/steps", get(get_steps).delete(delete_output))
+        .route("/jobs/{id}/priority", post(post_priority).merge(output()))
         .route("/jobs/{id}/{key}", output())
 }
 
-/// `GET /jobs`: ids, or whole jobs with `?expand`.
+/// Arguments of `GET /jobs` that ask for a page.
+const PAGE: [&str; 5] = ["state", "type", "since", "limit", "sort"];
+/// Jobs or steps in a page: if nothing else is asked for, and at most.
+const LIMITS: (u32, u32) = (100, 1000);
+
+/// `GET /jobs`: ids, or whole jobs with `?expand`. Ours: with `state`, `type`, `since`, `limit` or `sort`, a page of them.
 async fn get_all(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, params: Params) -> HttpResult<Json> {
-    Ok(Json(if params.flag("expand")? {
-        let jobs = jobs::list(&rest.engine, &ctx).await?;
-        let blocked = jobs::blocked(&rest.engine, &jobs).await?;
-        jobs.iter().map(|job| view(job, blocked.get(&job.id))).collect()
+    let expand = params.flag("expand")?;
+    let jobs = if PAGE.iter().any(|name| params.has(name)) {
+        jobs::page(&rest.engine, &ctx, &query(&params)?).await?
+    } else if expand {
+        jobs::list(&rest.engine, &ctx).await?
     } else {
-        jobs::ids(&rest.engine, &ctx).await?.iter().map(ToString::to_string).collect()
-    }))
+        return Ok(Json(jobs::ids(&rest.engine, &ctx).await?.iter().map(ToString::to_string).collect()));
+    };
+    if !expand {
+        return Ok(Json(jobs.iter().map(|job| job.id.to_string()).collect()));
+    }
+    Ok(Json(Value::Array(views(&rest, &jobs, &params).await?)))
+}
+
+fn bad(message: String) -> Error {
+    Error::new(ErrorKind::BadRequest, message)
+}
+
+/// The page that the arguments ask for.
+fn query(params: &Params) -> Result<JobQuery, Error> {
+    let state = |name: &str| {
+        let found = JobState::ALL.into_iter().find(|state| state.name() == name);
+        found.ok_or_else(|| bad(format!("argument \"state\" must name states of jobs, not {name:?}")))
+    };
+    let states = params.get("state").map(|names| names.split(',').map(state).collect::<Result<_, _>>()).transpose()?;
+    let since = params.get("since").map(|id| id.parse().map_err(|_| bad(format!("argument \"since\" is no job: {id:?}"))));
+    let newest_first = match params.get("sort") {
+        None | Some("created") => false,
+        Some("-created") => true,
+        Some(other) => return Err(bad(format!("argument \"sort\" must be created or -created, not {other:?}"))),
+    };
+    Ok(JobQuery {
+        states: states.unwrap_or_default(),
+        kind: params.get("type").map(str::to_owned),
+        since: since.transpose()?,
+        newest_first,
+        limit: limit(params)?,
+    })
+}
+
+fn limit(params: &Params) -> Result<u32, Error> {
+    let limit = params.number("limit")?.unwrap_or(LIMITS.0);
+    if (1..=LIMITS.1).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(bad(format!("argument \"limit\" must be from 1 to {}, not {limit}", LIMITS.1)))
+}
+
+/// Jobs as clients see them. Ours, with `?cluster`: the member `Cluster` of each.
+async fn views(rest: &Rest, jobs: &[Job], params: &Params) -> Result<Vec<Value>, Error> {
+    let blocked = jobs::blocked(&rest.engine, jobs).await?;
+    let wanted = params.flag("cluster")?;
+    Ok(jobs
+        .iter()
+        .map(|job| {
+            let mut out = view(job, blocked.get(&job.id));
+            if wanted {
+                out["Cluster"]["Attempt"] = job.epoch.into();
+                out["Cluster"]["Blocked"] = blocked.get(&job.id).cloned().into();
+                out["Cluster"]["Crashes"] = job.crashes.into();
+                out["Cluster"]["Owner"] = job.owner.map(|node| node.to_string()).into();
+            }
+            out
+        })
+        .collect())
+}
+
+/// A job, or an empty 404.
+async fn shown(rest: &Rest, found: Result<Job, Error>, params: &Params) -> HttpResult<Response> {
+    match found {
+        Ok(job) => Ok(Json(views(rest, &[job], params).await?.pop().unwrap_or_default()).into_response()),
+        Err(error) if error.kind() == ErrorKind::InexistentItem => Ok(StatusCode::NOT_FOUND.into_response()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `GET /jobs/{id}`.
-async fn get_one(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, Path(id): Path<String>) -> HttpResult<Response> {
+async fn get_one(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    Path(id): Path<String>,
+    params: Params,
+) -> HttpResult<Response> {
     let found = match id.parse() {
         Ok(id) => jobs::one(&rest.engine, &ctx, id).await,
         Err(error) => Err(error),
     };
-    match found {
-        Ok(job) => {
-            let blocked = jobs::blocked(&rest.engine, std::slice::from_ref(&job)).await?;
-            Ok(Json(view(&job, blocked.get(&job.id))).into_response())
-        }
-        Err(error) if error.kind() == ErrorKind::InexistentItem => Ok(StatusCode::NOT_FOUND.into_response()),
-        Err(error) => Err(error.into()),
+    shown(&rest, found, &params).await
+}
+
+/// How long `GET /jobs/{id}/wait` waits in seconds: if nothing else is asked for, and at most.
+const WAIT_S: (f64, f64) = (10.0, 60.0);
+
+/// `GET /jobs/{id}/wait?timeout=`: the job when it has ended, or as it is after so many seconds.
+async fn get_wait(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    Path(id): Path<String>,
+    params: Params,
+) -> HttpResult<Response> {
+    let seconds: f64 = params.number("timeout")?.unwrap_or(WAIT_S.0);
+    if !(0.0..=WAIT_S.1).contains(&seconds) {
+        return Err(bad(format!("argument \"timeout\" must be from 0 to {} seconds, not {seconds}", WAIT_S.1)).into());
     }
+    let found = match id.parse() {
+        Ok(id) => jobs::wait(&rest.engine, &ctx, id, Duration::from_secs_f64(seconds)).await,
+        Err(error) => Err(error),
+    };
+    shown(&rest, found, &params).await
+}
+
+/// `GET /jobs/{id}/steps?since=&limit=`: what became of each step that is finished, for example of each instance of a send.
+async fn get_steps(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    Path(id): Path<String>,
+    params: Params,
+) -> HttpResult<Response> {
+    let (from, limit) = (params.number("since")?.unwrap_or(0), limit(&params)?);
+    let steps = match id.parse() {
+        Ok(id) => jobs::steps(&rest.engine, &ctx, id, from, limit).await,
+        Err(error) => Err(error),
+    };
+    let steps = match steps {
+        Ok(steps) => steps,
+        Err(error) if error.kind() == ErrorKind::InexistentItem => return Ok(StatusCode::NOT_FOUND.into_response()),
+        Err(error) => return Err(error.into()),
+    };
+    let view = |step: model::job::JobStep| {
+        let mut out = if step.outcome.is_object() { step.outcome } else { json!({}) };
+        out["Position"] = step.position.into();
+        out
+    };
+    Ok(Json(steps.into_iter().map(view).collect()).into_response())
+}
+
+/// `POST /jobs/{id}/priority`: the body is a number. An empty 400 for an unknown job and one that has ended, as for the actions.
+async fn post_priority(
+    State(rest): State<Arc<Rest>>,
+    Caller(ctx): Caller,
+    Path(id): Path<String>,
+    body: Body,
+) -> HttpResult<Response> {
+    let bytes = web::body::read(body, web::json::MAX_JSON_BYTES).await?;
+    let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+    let number = number.ok_or_else(|| bad("the body must be a priority: an integer of 32 bits".into()))?;
+    let acted = match id.parse() {
+        Ok(id) => jobs::set_priority(&rest.engine, &ctx, id, number).await?,
+        Err(_) => Acted::Unknown,
+    };
+    Ok(answer(acted))
 }
 
 /// `DELETE /jobs/{id}`: forgets a job that has ended, with its outputs.
@@ -81,10 +218,14 @@ async fn post_action(
         Ok(id) => jobs::act(&rest.engine, &ctx, id, action).await?,
         Err(_) => Acted::Unknown,
     };
-    Ok(match acted {
+    Ok(answer(acted))
+}
+
+fn answer(acted: Acted) -> Response {
+    match acted {
         Acted::Accepted => ([(header::CONTENT_TYPE, "application/json")], "{}").into_response(),
         Acted::Refused | Acted::Unknown => StatusCode::BAD_REQUEST.into_response(),
-    })
+    }
 }
 
 /// The output that a path names.

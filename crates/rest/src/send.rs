@@ -24,8 +24,12 @@ pub fn routes() -> Router<Arc<Rest>> {
     Router::new().route("/modalities/{id}/store", post(post_store)).route("/modalities/{id}/store-straight", post(post_straight))
 }
 
-fn bad(message: &str) -> Error {
+fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::BadDicom, message)
+}
+
+fn id(text: &str) -> Result<OrthancId> {
+    text.parse().map_err(|_| bad(format!("This string is not a valid Orthanc identifier: {text}")))
 }
 
 /// The ids in the body, and its other members: an object with `Resources`, an array, or one bare id.
@@ -36,15 +40,14 @@ async fn asked(body: Body) -> Result<(Vec<OrthancId>, Fields)> {
     }
     let ids = |value: &Value| {
         let texts = creation::strings(value).ok_or_else(|| bad("JSON field \"Resources\" must contain an array"))?;
-        let no_id = |id: &str| bad(&format!("JSON field \"Resources\" holds what is no identifier: {id:?}"));
-        texts.into_iter().map(|id| id.parse().map_err(|_| no_id(id))).collect::<Result<Vec<OrthancId>>>()
+        texts.into_iter().map(id).collect::<Result<Vec<OrthancId>>>()
     };
     match serde_json::from_slice(&bytes).map_err(|_| bad("Must provide a JSON value"))? {
         Value::Object(members) => {
             let resources = members.get("Resources").ok_or_else(|| bad("Missing field in JSON: \"Resources\""))?;
             Ok((ids(resources)?, Fields(members)))
         }
-        Value::String(id) => Ok((vec![id.parse()?], Fields(Map::new()))),
+        Value::String(text) => Ok((vec![id(&text)?], Fields(Map::new()))),
         other => Ok((ids(&other)?, Fields(Map::new()))),
     }
 }

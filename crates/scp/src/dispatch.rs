@@ -115,6 +115,7 @@ async fn open(shared: &Shared, requested: RequestedAssociation, id: u64) -> Opti
 
 fn context(peer: &Peer) -> Ctx {
     Ctx {
+        idempotency_key: None,
         origin: Origin {
             door: RequestOrigin::DicomProtocol,
             remote_ip: peer.addr.ip().to_canonical().to_string(),

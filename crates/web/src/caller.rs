@@ -25,7 +25,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
         let remote = parts.extensions.get::<Remote>();
         let user = parts.extensions.get::<User>();
+        let idempotency_key = parts.headers.get("idempotency-key").map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
         Ok(Self(Ctx {
+            idempotency_key,
             origin: Origin {
                 door: RequestOrigin::RestApi,
                 remote_ip: remote.map(|r| r.0.ip().to_canonical().to_string()).unwrap_or_default(),

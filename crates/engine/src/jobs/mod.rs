@@ -16,5 +16,7 @@ mod worker;
 pub use handle::JobHandle;
 pub use kinds::JobKind;
 pub use node::{Jobs, JobsConfig, LocalNode, start};
-pub use registry::{act, blocked, counts, delete, delete_output, ids, list, nodes, one, output, waiting};
-pub use submit::{JobOptions, run, submit};
+pub use registry::{
+    act, blocked, counts, delete, delete_output, ids, list, nodes, one, output, page, set_priority, steps, waiting,
+};
+pub use submit::{JobOptions, run, submit, wait};

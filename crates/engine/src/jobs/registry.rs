@@ -2,7 +2,7 @@
 
 use super::kinds;
 use crate::{Ctx, Engine};
-use model::job::{Acted, Job, JobAction, JobId, JobOutput, JobState, Node, Waiting, capability};
+use model::job::{Acted, Job, JobAction, JobId, JobOutput, JobQuery, JobState, JobStep, Node, Waiting, capability};
 use model::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 
@@ -14,6 +14,28 @@ pub async fn ids(eng: &Engine, _ctx: &Ctx) -> Result<Vec<JobId>> {
 /// All jobs, in the same order.
 pub async fn list(eng: &Engine, _ctx: &Ctx) -> Result<Vec<Job>> {
     eng.index.jobs(None).await
+}
+
+/// A page of jobs in order of their creation.
+///
+/// # Errors
+/// `InexistentItem` if the job is unknown behind which the page begins.
+pub async fn page(eng: &Engine, _ctx: &Ctx, query: &JobQuery) -> Result<Vec<Job>> {
+    eng.index.list_jobs(query).await
+}
+
+/// What a job has done so far, step by step: at most `limit` from a position on.
+///
+/// # Errors
+/// `InexistentItem`.
+pub async fn steps(eng: &Engine, _ctx: &Ctx, id: JobId, from: u32, limit: u32) -> Result<Vec<JobStep>> {
+    eng.index.job_steps(id, from, limit).await
+}
+
+/// Gives a job another priority. Refused if it has ended.
+pub async fn set_priority(eng: &Engine, _ctx: &Ctx, id: JobId, priority: i32) -> Result<Acted> {
+    eng.writable()?;
+    eng.index.set_job_priority(id, priority).await
 }
 
 /// One job.

@@ -5,7 +5,7 @@ use super::kinds::JobKind;
 use super::waiting::Waiter;
 use super::worker;
 use crate::{Ctx, Engine};
-use model::job::{JobError, JobId, JobOutcome, JobState, NewJob};
+use model::job::{Job, JobError, JobId, JobKey, JobOutcome, JobState, NewJob};
 use model::{Error, ErrorKind, Result};
 use serde_json::Value;
 use std::sync::Arc;
@@ -21,23 +21,71 @@ pub struct JobOptions {
     pub user_data: Option<Value>,
 }
 
-/// Creates a job: every process sees it when this returns.
+/// Characters of an `Idempotency-Key`.
+const KEY_CHARS: usize = 255;
+
+/// Creates a job: every process sees it when this returns. A job that the caller created under the same key before is returned instead.
 ///
 /// # Errors
-/// `DatabaseUnavailable`, `Database`.
-pub async fn submit<K: JobKind>(eng: &Arc<Engine>, _ctx: &Ctx, kind: &K, options: JobOptions) -> Result<JobId> {
-    create(eng, JobId::random(), kind, options, Waits::No).await
+/// `BadRequest` for a key that is empty, too long or of a job of another type; `DatabaseUnavailable`, `Database`.
+pub async fn submit<K: JobKind>(eng: &Arc<Engine>, ctx: &Ctx, kind: &K, options: JobOptions) -> Result<JobId> {
+    create(eng, ctx, JobId::random(), kind, options, Waits::No).await
 }
 
-/// Creates a job and waits for its end (Orthanc: `Synchronous`). Returns its `Content`.
+/// Creates a job as [`submit`] does, and waits for its end (Orthanc: `Synchronous`). Returns its `Content`.
 ///
 /// # Errors
-/// What made the job fail; `Canceled`.
-pub async fn run<K: JobKind>(eng: &Arc<Engine>, _ctx: &Ctx, kind: &K, options: JobOptions) -> Result<Value> {
+/// As [`submit`]; what made the job fail; `Canceled`.
+pub async fn run<K: JobKind>(eng: &Arc<Engine>, ctx: &Ctx, kind: &K, options: JobOptions) -> Result<Value> {
     let id = JobId::random();
-    let waiter = eng.node.waiters.wait_for(id);
-    create(eng, id, kind, options, Waits::Yes).await?;
-    end(eng, id, waiter).await
+    let mut waiter = eng.node.waiters.wait_for(id);
+    let made = create(eng, ctx, id, kind, options, Waits::Yes).await?;
+    if made != id {
+        waiter = eng.node.waiters.wait_for(made);
+    }
+    end(eng, made, waiter).await
+}
+
+/// The job when it has ended, or as it is after `patience`.
+///
+/// # Errors
+/// `InexistentItem` for an unknown job, also if it is forgotten meanwhile.
+pub async fn wait(eng: &Engine, _ctx: &Ctx, id: JobId, patience: Duration) -> Result<Job> {
+    let mut waiter = eng.node.waiters.wait_for(id);
+    let until = tokio::time::Instant::now() + patience;
+    let mut pause = POLL.0;
+    loop {
+        let unknown = || Error::new(ErrorKind::InexistentItem, format!("no job {id}"));
+        let job = eng.index.jobs(Some(&[id])).await?.pop().ok_or_else(unknown)?;
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        if job.state.is_final() || left.is_zero() {
+            return Ok(job);
+        }
+        let woken = tokio::time::timeout(left.min(pause), waiter.news.changed()).await;
+        pause = if woken.is_ok() { POLL.0 } else { (pause * 2).min(POLL.1) };
+    }
+}
+
+/// # Errors
+/// `BadRequest`.
+fn key_of(ctx: &Ctx) -> Result<Option<JobKey>> {
+    let Some(key) = &ctx.idempotency_key else { return Ok(None) };
+    if !(1..=KEY_CHARS).contains(&key.chars().count()) {
+        let message = format!("Idempotency-Key must have 1 to {KEY_CHARS} characters");
+        return Err(Error::new(ErrorKind::BadRequest, message));
+    }
+    Ok(Some(JobKey::of(&ctx.origin.http_user, key)))
+}
+
+/// The job of a key that is in use.
+async fn earlier<K: JobKind>(eng: &Engine, key: JobKey) -> Result<Option<JobId>> {
+    let Some(id) = eng.index.job_of_key(key).await? else { return Ok(None) };
+    let job = eng.index.jobs(Some(&[id])).await?.pop();
+    if let Some(job) = job.filter(|job| job.kind != K::TYPE) {
+        let message = format!("this Idempotency-Key was used for a job of type {}: {id}", job.kind);
+        return Err(Error::new(ErrorKind::BadRequest, message));
+    }
+    Ok(Some(id))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,22 +107,36 @@ fn new_job<K: JobKind>(id: JobId, kind: &K, options: JobOptions) -> Result<NewJo
         pinned: None,
         waiter: None,
         claim: None,
+        key: None,
     })
 }
 
 /// A job that finds a free worker here is claimed from birth: one commit less, and nobody needs to be woken.
-async fn create<K: JobKind>(eng: &Arc<Engine>, id: JobId, kind: &K, options: JobOptions, waits: Waits) -> Result<JobId> {
+async fn create<K: JobKind>(
+    eng: &Arc<Engine>,
+    ctx: &Ctx,
+    id: JobId,
+    kind: &K,
+    options: JobOptions,
+    waits: Waits,
+) -> Result<JobId> {
     eng.writable()?;
+    let key = key_of(ctx)?;
     let node = &eng.node;
     let permit = node.may_claim(eng.config.jobs.lease).then(|| node.workers.clone().try_acquire_owned().ok()).flatten();
     let mut new = new_job(id, kind, options)?;
     new.claim = permit.is_some().then(|| node.id());
     new.waiter = (waits == Waits::Yes && permit.is_none()).then(|| node.id());
-    match eng.index.submit_job(new).await? {
-        Some(claimed) => worker::launch(eng, claimed, permit),
-        None => {
+    new.key = key;
+    match eng.index.submit_job(new).await {
+        Ok(Some(claimed)) => worker::launch(eng, claimed, permit),
+        Ok(None) => {
             drop(permit);
             node.poke();
+        }
+        Err(error) => {
+            let Some(key) = key.filter(|_| error.kind() == ErrorKind::Duplicate) else { return Err(error) };
+            return earlier::<K>(eng, key).await?.ok_or(error);
         }
     }
     Ok(id)

@@ -25,8 +25,7 @@ pub(super) struct Waiter {
 impl Waiters {
     /// Begins to wait: before the job exists, so that no end is missed.
     pub(super) fn wait_for(&self, id: JobId) -> Waiter {
-        let (sender, news) = watch::channel(None);
-        lock(&self.0).insert(id, sender);
+        let news = lock(&self.0).entry(id).or_insert_with(|| watch::channel(None).0).subscribe();
         Waiter { all: self.clone(), id, news }
     }
 
@@ -53,7 +52,10 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        lock(&self.all.0).remove(&self.id);
+        let mut all = lock(&self.all.0);
+        if all.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+            all.remove(&self.id);
+        }
     }
 }
 
@@ -85,7 +87,10 @@ mod tests {
         waiters.announce(id, Some(Arc::new(end)));
         waiters.announce(id, None);
         assert!(matches!(waiter.outcome().await, Some(JobOutcome::Paused)));
+        let mut second = waiters.wait_for(id);
         drop(waiter);
+        assert!(matches!(second.outcome().await, Some(JobOutcome::Paused)));
+        drop(second);
         assert!(waiters.ids().is_empty());
     }
 }

@@ -3,10 +3,11 @@
 use super::error::sql;
 use super::nodes::NOW;
 use super::pool;
+use super::readers::query;
 use crate::jobs;
 use crate::text::clean;
 use deadpool_postgres::Pool;
-use model::job::{Job, JobError, JobId, JobOutput, JobState, NodeId, Waiting, kind_of};
+use model::job::{Job, JobError, JobId, JobKey, JobOutput, JobQuery, JobState, JobStep, NodeId, Waiting, kind_of};
 use model::{AttachmentId, Error, ErrorKind, Result};
 use std::collections::HashMap;
 use tokio_postgres::Row;
@@ -46,12 +47,16 @@ pub(super) async fn ids(pool: &Pool) -> Result<Vec<JobId>> {
     Ok(rows.iter().map(|row| JobId(row.get(0))).collect())
 }
 
-/// All jobs, or those of these ids that exist.
-pub(super) async fn read(pool: &Pool, ids: Option<&[JobId]>) -> Result<Vec<Job>> {
-    let select = format!(
+fn select() -> String {
+    format!(
         "SELECT id, kind, priority, state, progress, error_code, error_details, error_payload, content, user_data, created_at,
          completed_at, runtime + coalesce(greatest(0, {NOW} - started_at), 0), owner, epoch, crashes, version FROM job"
-    );
+    )
+}
+
+/// All jobs, or those of these ids that exist.
+pub(super) async fn read(pool: &Pool, ids: Option<&[JobId]>) -> Result<Vec<Job>> {
+    let select = select();
     let client = pool::get(pool).await?;
     let Some(ids) = ids else {
         let statement = client.prepare_cached(&format!("{select} ORDER BY id")).await.map_err(sql)?;
@@ -62,6 +67,66 @@ pub(super) async fn read(pool: &Pool, ids: Option<&[JobId]>) -> Result<Vec<Job>>
     let rows = client.query(&statement, &[&keys]).await.map_err(sql)?;
     let found: HashMap<Uuid, &Row> = rows.iter().map(|row| (row.get(0), row)).collect();
     keys.iter().filter_map(|key| found.get(key)).map(|row| job(row)).collect()
+}
+
+/// The statement of a page: the first of the pages of each kind and state, which are read in the order of an index. Parameters: 1 the
+/// kind, 2 the states, 3 where the page begins, 4 its length.
+pub(super) fn page_sql(newest_first: bool) -> String {
+    let (behind, order) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
+    format!(
+        "WITH RECURSIVE kinds (kind) AS (
+             (SELECT j.kind FROM job j ORDER BY j.kind LIMIT 1)
+             UNION ALL
+             SELECT (SELECT j.kind FROM job j WHERE j.kind > k.kind ORDER BY j.kind LIMIT 1) FROM kinds k WHERE k.kind IS NOT NULL
+         ), page AS MATERIALIZED (
+             SELECT p.id, p.seq FROM (
+                 SELECT kind FROM kinds WHERE kind IS NOT NULL AND ($1::text IS NULL OR kind = $1
+                     OR starts_with(kind, $1 || ':') AND substr(kind, length($1) + 2) ~ '^[0-9]+$')
+             ) k CROSS JOIN unnest($2::text[]) s (state)
+             CROSS JOIN LATERAL (
+                 SELECT j.id, j.seq FROM job j WHERE j.kind = k.kind AND j.state = s.state AND j.seq {behind} $3
+                 ORDER BY j.seq {order} LIMIT $4
+             ) p ORDER BY p.seq {order} LIMIT $4
+         ) SELECT j.* FROM page p CROSS JOIN LATERAL ({} WHERE job.id = p.id) j ORDER BY p.seq {order}",
+        select()
+    )
+}
+
+/// A page of jobs.
+pub(super) async fn list(pool: &Pool, asked: &JobQuery) -> Result<Vec<Job>> {
+    let begin = match asked.since {
+        Some(id) => sequence(pool, id).await?,
+        None if asked.newest_first => i64::MAX,
+        None => i64::MIN,
+    };
+    let states = JobState::ALL.iter().filter(|s| asked.states.is_empty() || asked.states.contains(s));
+    let states: Vec<&str> = states.map(|s| s.letter()).collect();
+    let kind = asked.kind.as_deref().map(clean);
+    let rows = query(pool, &page_sql(asked.newest_first), &[&kind, &states, &begin, &i64::from(asked.limit)]).await?;
+    rows.iter().map(job).collect()
+}
+
+async fn sequence(pool: &Pool, id: JobId) -> Result<i64> {
+    let rows = query(pool, "SELECT seq FROM job WHERE id = $1", &[&id.0]).await?;
+    rows.first().map(|row| row.get(0)).ok_or_else(|| jobs::no_job(id))
+}
+
+/// The job that has a key.
+pub(super) async fn of_key(pool: &Pool, key: JobKey) -> Result<Option<JobId>> {
+    let rows = query(pool, "SELECT id FROM job WHERE key = $1", &[&key.0.as_slice()]).await?;
+    Ok(rows.first().map(|row| JobId(row.get(0))))
+}
+
+/// Steps that were kept.
+pub(super) async fn steps(pool: &Pool, id: JobId, from: u32, limit: u32) -> Result<Vec<JobStep>> {
+    sequence(pool, id).await?;
+    let statement = "SELECT position, outcome FROM job_step WHERE job = $1 AND position >= $2 ORDER BY position LIMIT $3";
+    let rows = query(pool, statement, &[&id.0, &i64::from(from), &i64::from(limit)]).await?;
+    let step = |row: &Row| JobStep {
+        position: u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX),
+        outcome: jobs::lenient(row.get(1), id),
+    };
+    Ok(rows.iter().map(step).collect())
 }
 
 /// How many are in each state.

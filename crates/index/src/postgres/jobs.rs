@@ -2,13 +2,14 @@
 
 use super::error::sql;
 use super::nodes::NOW;
+use super::writer::write;
 use super::{PostgresIndex, job_events, job_rows, nodes, pool};
 use crate::jobs::{self, TRIM};
 use crate::text::clean;
 use async_trait::async_trait;
 use model::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobError, JobEvent, JobId, JobLimits, JobOutcome,
-    JobOutput, JobStep, NewJob, NewNode, NewOutput, Node, NodeId, Tick, Waiting, capability, kind_of,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobError, JobEvent, JobId, JobKey, JobLimits,
+    JobOutcome, JobOutput, JobQuery, JobStep, NewJob, NewNode, NewOutput, Node, NodeId, Tick, Waiting, capability, kind_of,
 };
 use model::ports::Jobs;
 use model::{AttachmentId, Error, ErrorKind, Result};
@@ -55,11 +56,12 @@ impl Jobs for PostgresIndex {
                     &job.user_data.as_ref().map(|v| v.to_string()),
                     &node(job.waiter),
                     &node(job.claim),
+                    &job.key.as_ref().map(|key| key.0.as_slice()),
                 ],
             )
             .await
             .map_err(sql)?
-            .ok_or_else(|| Error::new(ErrorKind::Duplicate, format!("there is a job {} already", job.id)))?;
+            .ok_or_else(|| Error::new(ErrorKind::Duplicate, format!("there is a job {} already, or one of its key", job.id)))?;
         let Some(owner) = row.get(0) else {
             self.bus.tell([Hint::Work]);
             return Ok(None);
@@ -139,6 +141,30 @@ impl Jobs for PostgresIndex {
         job_rows::read(&self.pool, ids).await
     }
 
+    async fn list_jobs(&self, query: &JobQuery) -> Result<Vec<Job>> {
+        job_rows::list(&self.pool, query).await
+    }
+
+    async fn job_of_key(&self, key: JobKey) -> Result<Option<JobId>> {
+        job_rows::of_key(&self.pool, key).await
+    }
+
+    async fn job_steps(&self, id: JobId, from: u32, limit: u32) -> Result<Vec<JobStep>> {
+        job_rows::steps(&self.pool, id, from, limit).await
+    }
+
+    async fn set_job_priority(&self, id: JobId, priority: i32) -> Result<Acted> {
+        let statement = "WITH done AS (
+                 UPDATE job SET priority = $2 WHERE id = $1 AND done_seq IS NULL RETURNING id
+             ) SELECT EXISTS (SELECT FROM done), EXISTS (SELECT FROM job WHERE id = $1)";
+        let rows = write(&self.pool, statement, &[&id.0, &priority]).await?;
+        Ok(match rows.first().map(|row| (row.get(0), row.get(1))) {
+            Some((true, _)) => Acted::Accepted,
+            Some((false, true)) => Acted::Refused,
+            _ => Acted::Unknown,
+        })
+    }
+
     async fn job_counts(&self) -> Result<[u64; 6]> {
         job_rows::counts(&self.pool).await
     }
@@ -194,19 +220,19 @@ impl Jobs for PostgresIndex {
     }
 }
 
-/// A new job is claimed at birth if the process in parameter 10 may. Returns nothing if there is one of that id already.
+/// A new job is claimed at birth if the process in parameter 10 may. Returns nothing if there is one of that id or key already.
 fn submit_sql() -> String {
     format!(
         "WITH added AS (
              INSERT INTO job (id, kind, version, priority, pin, content, arguments, user_data, created_at, state, owner, epoch,
-                 started_at)
+                 started_at, key)
              SELECT $1::uuid, $2::text, $3::int, $4::int, $5::uuid, $6::text, $7::text, $8::text, t.now,
                  CASE WHEN n.id IS NULL THEN 'P' ELSE 'R' END, n.id, CASE WHEN n.id IS NULL THEN 0 ELSE 1 END,
-                 CASE WHEN n.id IS NULL THEN NULL ELSE t.now END
+                 CASE WHEN n.id IS NULL THEN NULL ELSE t.now END, $11::bytea
              FROM (SELECT {NOW} AS now) t
              LEFT JOIN node n ON n.id = $10::uuid AND n.lease_until > t.now AND $2::text = ANY (n.kinds)
                  AND (CASE WHEN $5::uuid IS NULL THEN NOT n.draining ELSE $5::uuid = n.id END)
-             ON CONFLICT (id) DO NOTHING RETURNING id, owner
+             ON CONFLICT DO NOTHING RETURNING id, owner
          ), waits AS (
              INSERT INTO job_waiter (job, node) SELECT id, $9::uuid FROM added WHERE $9::uuid IS NOT NULL
          ) SELECT owner FROM added"

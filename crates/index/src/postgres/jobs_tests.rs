@@ -22,6 +22,7 @@ fn job() -> NewJob {
         pinned: None,
         waiter: None,
         claim: None,
+        key: None,
     }
 }
 

@@ -22,6 +22,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, compatible: 1, statements: include_str!("../migrations/postgres/0003_jobs.sql") },
     Migration { number: 4, compatible: 1, statements: include_str!("../migrations/postgres/0004_uploads.sql") },
     Migration { number: 5, compatible: 1, statements: include_str!("../migrations/postgres/0005_job_events.sql") },
+    Migration { number: 6, compatible: 1, statements: include_str!("../migrations/postgres/0006_job_lists.sql") },
 ];
 
 /// `server_version_num` of the oldest release that is supported.

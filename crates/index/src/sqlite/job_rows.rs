@@ -5,7 +5,7 @@ use super::error::sql;
 use super::jobs::{id, key, state};
 use crate::jobs;
 use crate::text::clean;
-use model::job::{Job, JobError, JobId, JobOutput, JobState, NodeId, Waiting, kind_of};
+use model::job::{Job, JobError, JobId, JobKey, JobOutput, JobQuery, JobState, JobStep, NodeId, Waiting, kind_of};
 use model::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -59,6 +59,80 @@ pub(super) fn read(conn: &Connection, ids: Option<&[JobId]>, now: i64) -> Result
         found.extend(statement.query_row([key(&id.0)], |r| job(r, now)).optional().map_err(sql)?);
     }
     Ok(found)
+}
+
+/// The statement of a page of one kind and state. Parameters: 1 the kind, 2 the state, 3 the row behind which it begins, 4 its length.
+pub(super) fn page_sql(newest_first: bool) -> &'static str {
+    if newest_first {
+        "SELECT seq FROM job WHERE kind = ?1 AND state = ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4"
+    } else {
+        "SELECT seq FROM job WHERE kind = ?1 AND state = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4"
+    }
+}
+
+/// A page: the first of the pages of each kind and state.
+pub(super) fn list(conn: &Connection, query: &JobQuery, now: i64) -> Result<Vec<Job>> {
+    let begin = match query.since {
+        Some(id) => row_of(conn, id)?,
+        None if query.newest_first => i64::MAX,
+        None => i64::MIN,
+    };
+    let mut kinds = kinds(conn)?;
+    if let Some(kind) = &query.kind {
+        kinds.retain(|capability| jobs::is_of_kind(capability, &clean(kind)));
+    }
+    let mut rows: Vec<i64> = vec![];
+    let mut statement = conn.prepare_cached(page_sql(query.newest_first)).map_err(sql)?;
+    for kind in &kinds {
+        for state in JobState::ALL.iter().filter(|s| query.states.is_empty() || query.states.contains(s)) {
+            let found = statement.query_map(params![kind, state.letter(), begin, query.limit], |r| r.get(0)).map_err(sql)?;
+            rows.extend(found.collect::<rusqlite::Result<Vec<i64>>>().map_err(sql)?);
+        }
+    }
+    rows.sort_unstable();
+    if query.newest_first {
+        rows.reverse();
+    }
+    let mut statement = conn.prepare_cached(&format!("{SELECT} WHERE j.seq = ?1")).map_err(sql)?;
+    let rows = rows.into_iter().take(query.limit as usize);
+    rows.map(|row| statement.query_row([row], |r| job(r, now)).map_err(sql)).collect()
+}
+
+fn row_of(conn: &Connection, id: JobId) -> Result<i64> {
+    conn.prepare_cached("SELECT seq FROM job WHERE id = ?1")
+        .and_then(|mut s| s.query_row([key(&id.0)], |r| r.get(0)).optional())
+        .map_err(sql)?
+        .ok_or_else(|| jobs::no_job(id))
+}
+
+/// The kinds of all jobs, each found by a jump in the index.
+fn kinds(conn: &Connection) -> Result<Vec<String>> {
+    let mut statement = conn.prepare_cached("SELECT min(kind) FROM job WHERE kind > ?1").map_err(sql)?;
+    let mut kinds: Vec<String> = vec![];
+    let mut last = String::new();
+    while let Some(kind) = statement.query_row([&last], |r| r.get::<_, Option<String>>(0)).map_err(sql)? {
+        kinds.push(kind.clone());
+        last = kind;
+    }
+    Ok(kinds)
+}
+
+/// The job that has a key.
+pub(super) fn of_key(conn: &Connection, key: JobKey) -> Result<Option<JobId>> {
+    conn.prepare_cached("SELECT id FROM job WHERE key = ?1")
+        .and_then(|mut s| s.query_row([key.0], |r| id(r, 0)).optional())
+        .map_err(sql)
+}
+
+/// Steps that were kept.
+pub(super) fn steps(conn: &Connection, job: JobId, from: u32, limit: u32) -> Result<Vec<JobStep>> {
+    let row = row_of(conn, job)?;
+    conn.prepare_cached("SELECT position, outcome FROM job_step WHERE job = ?1 AND position >= ?2 ORDER BY position LIMIT ?3")
+        .and_then(|mut s| {
+            let step = |r: &Row<'_>| Ok(JobStep { position: r.get(0)?, outcome: jobs::lenient(&r.get::<_, String>(1)?, job) });
+            s.query_map(params![row, from, limit], step)?.collect()
+        })
+        .map_err(sql)
 }
 
 /// How many are in each state.

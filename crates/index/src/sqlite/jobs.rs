@@ -28,8 +28,8 @@ pub(super) fn submit(batch: &mut Batch<'_>, job: &NewJob) -> Told<Option<Claimed
     let conn = batch.conn;
     let inserted = conn
         .prepare_cached(
-            "INSERT INTO job (id, kind, version, priority, pin, created_at, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO job (id, kind, version, priority, pin, created_at, content, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT DO NOTHING",
         )
         .and_then(|mut s| {
             s.execute(params![
@@ -40,11 +40,12 @@ pub(super) fn submit(batch: &mut Batch<'_>, job: &NewJob) -> Told<Option<Claimed
                 job.pinned.as_ref().map(|n| key(&n.0)),
                 batch.now_us(),
                 job.content.to_string(),
+                job.key.map(|key| key.0),
             ])
         })
         .map_err(sql)?;
     if inserted == 0 {
-        return Err(Error::new(ErrorKind::Duplicate, format!("there is a job {} already", job.id)));
+        return Err(Error::new(ErrorKind::Duplicate, format!("there is a job {} already, or one of its key", job.id)));
     }
     let row = conn.last_insert_rowid();
     conn.prepare_cached("INSERT INTO job_input (job, arguments, user_data) VALUES (?1, ?2, ?3)")
@@ -74,9 +75,9 @@ pub(super) enum Which {
 }
 
 /// What a process may claim: its own pins, its kinds, and perhaps only what is new.
-/// Parameters: 1 the node, 2 its kinds, 3 the time that jobs must be newer than.
+/// Parameters: 1 the node, 2 its kinds, 3 the time that jobs must be newer than. The sign keeps the kinds from choosing the index.
 pub(super) const CLAIMABLE: &str = "state = 'P' AND (pin IS NULL OR pin = ?1) AND created_at > ?3
-    AND kind IN (SELECT value FROM json_each(?2))";
+    AND +kind IN (SELECT value FROM json_each(?2))";
 
 /// The statements of [`claim`]. Parameter 4 is a number of jobs, or a row.
 pub(super) fn claim_sql(which: Which) -> String {
@@ -318,7 +319,6 @@ pub(super) fn end(conn: &Connection, row: i64, error: Option<&JobError>, until: 
         s.execute(params![row, now, error.code, clean(&error.details), payload])
     })
     .map_err(sql)?;
-    conn.prepare_cached("DELETE FROM job_step WHERE job = ?1").and_then(|mut s| s.execute([row])).map_err(sql)?;
     Ok(())
 }
 
@@ -354,7 +354,7 @@ fn wish(conn: &Connection, row: i64, want: Option<Want>) -> Result<()> {
     Ok(())
 }
 
-/// A failed job has neither steps nor outputs.
+/// A failed job has no outputs.
 fn resubmit(conn: &Connection, row: i64) -> Result<()> {
     conn.prepare_cached(
         "UPDATE job SET state = 'P', crashes = 0, crashed_on = '', runtime = 0, progress = 0, error_code = 0, error_details = '',
@@ -362,7 +362,22 @@ fn resubmit(conn: &Connection, row: i64) -> Result<()> {
     )
     .and_then(|mut s| s.execute([row]))
     .map_err(sql)?;
+    conn.prepare_cached("DELETE FROM job_step WHERE job = ?1").and_then(|mut s| s.execute([row])).map_err(sql)?;
     Ok(())
+}
+
+/// Gives a job that has not ended another priority.
+pub(super) fn set_priority(batch: &mut Batch<'_>, id: JobId, priority: i32) -> Result<Acted> {
+    let Some((row, standing)) = find(batch.conn, id)? else { return Ok(Acted::Unknown) };
+    if standing.state.is_final() {
+        return Ok(Acted::Refused);
+    }
+    batch
+        .conn
+        .prepare_cached("UPDATE job SET priority = ?2 WHERE seq = ?1")
+        .and_then(|mut s| s.execute(params![row, priority]))
+        .map_err(sql)?;
+    Ok(Acted::Accepted)
 }
 
 /// The oldest ended jobs beyond the limit, and the outputs that nobody read for the longest time. Parameter 1 is the limit.

@@ -36,8 +36,8 @@ use crate::hints::Hints;
 use async_trait::async_trait;
 use batch::{Batch, Clock};
 use model::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobLimits, JobOutput, NewJob,
-    NewNode, Node, NodeId, Tick, Waiting,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobKey, JobLimits, JobOutput,
+    JobQuery, JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
@@ -430,6 +430,23 @@ impl Jobs for SqliteIndex {
         let ids = ids.map(<[JobId]>::to_vec);
         let now = self.clock.now_us();
         self.readers.run(move |conn| job_rows::read(conn, ids.as_deref(), now)).await
+    }
+
+    async fn list_jobs(&self, query: &JobQuery) -> Result<Vec<Job>> {
+        let (query, now) = (query.clone(), self.clock.now_us());
+        self.readers.run(move |conn| job_rows::list(conn, &query, now)).await
+    }
+
+    async fn job_of_key(&self, key: JobKey) -> Result<Option<JobId>> {
+        self.readers.run(move |conn| job_rows::of_key(conn, key)).await
+    }
+
+    async fn job_steps(&self, id: JobId, from: u32, limit: u32) -> Result<Vec<JobStep>> {
+        self.readers.run(move |conn| job_rows::steps(conn, id, from, limit)).await
+    }
+
+    async fn set_job_priority(&self, id: JobId, priority: i32) -> Result<Acted> {
+        self.writer.run(move |batch| jobs::set_priority(batch, id, priority)).await
     }
 
     async fn job_counts(&self) -> Result<[u64; 6]> {

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0003_jobs.sql"),
     include_str!("../migrations/sqlite/0004_uploads.sql"),
     include_str!("../migrations/sqlite/0005_job_events.sql"),
+    include_str!("../migrations/sqlite/0006_job_lists.sql"),
 ];
 
 /// Prepared statements kept by each connection.

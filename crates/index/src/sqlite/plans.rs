@@ -251,6 +251,11 @@ fn jobs_are_read_in_the_order_of_their_indexes() {
     ] {
         index.assert_plan(&jobs::claim_sql(which), (&[0_u8; 16], "[]", 0, 1), first);
     }
+    for newest_first in [false, true] {
+        let range = if newest_first { "rowid<?" } else { "rowid>?" };
+        let page = format!("SEARCH job USING COVERING INDEX job_list (kind=? AND state=? AND {range})");
+        index.assert_plan(super::job_rows::page_sql(newest_first), ("k", "P", 0, 1), &page);
+    }
     index.assert_plan(jobs::SURPLUS[0], [1, 1], "SEARCH job USING COVERING INDEX job_done (done_seq<?)");
     // Reads the newest outputs, in order, up to the limit.
     let outputs = index.plan(jobs::SURPLUS[1], [1, 1]);

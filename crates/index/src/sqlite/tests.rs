@@ -175,6 +175,7 @@ fn job(id: JobId) -> NewJob {
         pinned: None,
         waiter: None,
         claim: None,
+        key: None,
     }
 }
 

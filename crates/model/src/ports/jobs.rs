@@ -5,8 +5,8 @@
 
 use crate::Result;
 use crate::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobLimits, JobOutput, NewJob,
-    NewNode, Node, NodeId, Tick, Waiting,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobKey, JobLimits, JobOutput,
+    JobQuery, JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub trait Jobs: Send + Sync {
     /// Ends a run: keeps the last checkpoint, publishes outputs (settling the intents of their blobs), and moves the job on.
     /// If a client wanted a cancel, `Paused` and `Released` become `Failure` 37. Ended jobs beyond `limits.history` go, oldest
     /// completion first; outputs beyond `limits.outputs` go, least recently read first. Both stay while somebody waits for the
-    /// job. An ended job has no steps any more.
+    /// job.
     ///
     /// # Errors
     /// `Busy` if the intent of an output's blob is gone.
@@ -67,6 +67,24 @@ pub trait Jobs: Send + Sync {
 
     /// The jobs of these ids that exist, in the order of the ids; `None`: all, ordered by id.
     async fn jobs(&self, ids: Option<&[JobId]>) -> Result<Vec<Job>>;
+
+    /// A page of jobs. Its cost depends on its length, the number of types and the number of states, not on how many jobs there are.
+    ///
+    /// # Errors
+    /// `InexistentItem` if `since` is unknown.
+    async fn list_jobs(&self, query: &JobQuery) -> Result<Vec<Job>>;
+
+    /// The job that has a key.
+    async fn job_of_key(&self, key: JobKey) -> Result<Option<JobId>>;
+
+    /// Up to `limit` steps from this position on that were kept, in order. Those of an ended job stay as long as it does.
+    ///
+    /// # Errors
+    /// `InexistentItem` for an unknown job.
+    async fn job_steps(&self, id: JobId, from: u32, limit: u32) -> Result<Vec<JobStep>>;
+
+    /// Gives a job another priority: among those that wait it counts at once. Refused if the job has ended.
+    async fn set_job_priority(&self, id: JobId, priority: i32) -> Result<Acted>;
 
     /// How many jobs are in each state, in the order of [`crate::job::JobState::ALL`].
     async fn job_counts(&self) -> Result<[u64; 6]>;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobLimits, JobOutput, NewJob,
-    NewNode, Node, NodeId, Tick, Waiting,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobKey, JobLimits, JobOutput,
+    JobQuery, JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::Jobs;
 use model::ports::index::{
@@ -292,6 +292,22 @@ impl Jobs for RememberingIndex {
     }
 
     async fn jobs(&self, _: Option<&[JobId]>) -> Result<Vec<Job>> {
+        unused()
+    }
+
+    async fn list_jobs(&self, _: &JobQuery) -> Result<Vec<Job>> {
+        unused()
+    }
+
+    async fn job_of_key(&self, _: JobKey) -> Result<Option<JobId>> {
+        unused()
+    }
+
+    async fn job_steps(&self, _: JobId, _: u32, _: u32) -> Result<Vec<JobStep>> {
+        unused()
+    }
+
+    async fn set_job_priority(&self, _: JobId, _: i32) -> Result<Acted> {
         unused()
     }
 

@@ -5,12 +5,12 @@ use crate::send::{self, SendOptions, Sending};
 use crate::{Ctx, Engine, changes, files, remotes};
 use async_trait::async_trait;
 use model::job::{JobStep, NewOutput};
-use model::{Error, ErrorKind, OrthancId, Result};
+use model::{Error, ErrorKind, OrthancId, Result, time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The member of a step's outcome that says why an instance was passed over.
 const FAILED: &str = "Failed";
@@ -131,15 +131,18 @@ impl JobKind for DicomModalityStore {
                 Some(item) => sending.store(item).await,
                 None => Err(Error::new(ErrorKind::Internal, format!("instance {} was deleted", ids[at]))),
             };
-            let outcome = match sent {
+            let mut outcome = match sent {
                 Ok(status) => json!({ "Status": status.0 }),
                 Err(error) if self.permissive && error.kind() != ErrorKind::Canceled => {
                     failed += 1;
                     job.content()["FailedInstancesCount"] = failed.into();
-                    json!({ FAILED: error.to_string() })
+                    let status = error.payload().and_then(|p| p.pointer("/Content/DimseErrorStatus"));
+                    json!({ FAILED: error.to_string(), "Status": status })
                 }
                 Err(error) => return Err(error),
             };
+            outcome["Instance"] = self.instances[*position as usize].as_str().into();
+            outcome["Time"] = time::iso_micros(SystemTime::now()).into();
             let share = (done.len() + at + 1) as f64 / self.instances.len() as f64;
             job.step(JobStep { position: *position, outcome }, share).await?;
         }

@@ -272,6 +272,7 @@ impl Sim {
             pinned: None,
             waiter: None,
             claim: None,
+            key: None,
         };
         let id = new.id;
         self.read(self.shared.index.submit_job(new));

@@ -34,6 +34,7 @@ fn race(faults: impl Fn(&Arc<Mutex<Option<JobId>>>) -> Vec<Fault>) -> Race {
         pinned: None,
         waiter: None,
         claim: None,
+        key: None,
     };
     sim.read(sim.shared.index.submit_job(new));
     *lock(&slot) = Some(id);

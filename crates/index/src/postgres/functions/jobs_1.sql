@@ -18,7 +18,6 @@ BEGIN
         error_details = coalesce(a_details, ''), error_payload = a_payload, completed_at = a_now,
         done_seq = nextval('job_done_seq'), runtime = j.runtime + greatest(0, a_until - coalesce(j.started_at, a_until)),
         started_at = NULL, owner = NULL, want = NULL WHERE j.id = a_job;
-    DELETE FROM job_step s WHERE s.job = a_job;
 END $end$;
 
 -- Removes jobs that the caller has locked.
@@ -199,6 +198,7 @@ BEGIN
     ELSIF a_action = 'S' AND old = 'F' AND NOT pinned THEN
         UPDATE job j SET state = 'P', crashes = 0, crashed_on = '', runtime = 0, progress = 0, error_code = 0, error_details = '',
             error_payload = NULL, completed_at = NULL, done_seq = NULL WHERE j.id = a_job;
+        DELETE FROM job_step s WHERE s.job = a_job;
         RETURN 'P';
     END IF;
     RETURN '!';
