@@ -98,10 +98,86 @@ def test_a_damaged_compressed_file_is_noticed(server):
     packed[len(packed) // 2] ^= 0xFF
     blob.write_bytes(packed)
     answer = server.post(path + '/verify-md5', None)
-    assert answer.status_code == 500 and 'differs' in answer.json()['Details']
+    assert answer.status_code == 500 and blob.name in answer.json()['Details']
     assert server.post(path + '/uncompress', None).status_code == 500
     assert server.get(path + '/is-compressed').text == '1'
     assert [p.name for p in node.blobs()] == [blob.name], 'nothing is left of the attempt'
+
+
+def told_md5s(server, of_series):
+    found = server.post('/tools/find', None, json={
+        'Level': 'Instance', 'Query': {}, 'ParentSeries': of_series, 'ResponseContent': ['Attachments']}).json()
+    assert all(a['UncompressedMD5'] == a['CompressedMD5'] for one in found for a in one['Attachments'])
+    return {one['ID']: one['Attachments'][0]['UncompressedMD5'] for one in found}
+
+
+def test_md5s_of_what_was_just_stored(server):
+    bodies = [dicom_bytes(instance('1.1', '1.1.1', size=64 + n)) for n in range(10)]
+    stored = [server.upload(body) for body in bodies]
+    md5s = {one['ID']: hashlib.md5(body).hexdigest() for one, body in zip(stored, bodies)}
+    path = stored[0]['Path'] + '/attachments/dicom'
+    first = md5s[stored[0]['ID']]
+    assert 'md5' in server.json(path) and 'verify-md5' in server.json(path)
+    for _ in range(2):
+        assert server.get(path + '/md5').text == server.get(path + '/compressed-md5').text == first
+        assert server.json(path + '/info')['UncompressedMD5'] == server.json(path + '/info')['CompressedMD5'] == first
+        assert server.get(path + '/data').headers['ETag'] == etag(0, bodies[0])
+    # Many clients ask for the others at the same moment.
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(told_md5s, server, stored[0]['ParentSeries']) for _ in range(8)]
+        assert all(one.result() == md5s for one in asked)
+    assert server.json('/changes')['Last'] == len(stored) + 3, 'nothing changed'
+
+
+@pytest.mark.config(StoreMD5ForAttachments=False)
+def test_without_md5s(server):
+    node = server.nodes[0]  # all share one folder
+    stored = server.upload(dicom_bytes(instance(size=64)))
+    path = stored['Path'] + '/attachments/dicom'
+    assert not [name for name in server.json(path) if 'md5' in name]
+    assert server.get(path + '/md5').status_code == server.get(path + '/compressed-md5').status_code == 404
+    assert server.json(path + '/info')['UncompressedMD5'] == server.json(path + '/info')['CompressedMD5'] == ''
+    assert told_md5s(server, stored['ParentSeries']) == {stored['ID']: ''}
+    assert server.get(path + '/data').headers['ETag'] == '"0-"'
+    assert server.request('PUT', stored['Path'] + '/attachments/1024', data=b'x').headers['ETag'] == '"0-"'
+    assert server.post(path + '/verify-md5', None).status_code == 200
+    flip(node.blobs()[0] if node.blobs()[0].stat().st_size > 1 else node.blobs()[1])
+    assert server.post(path + '/verify-md5', None).status_code == 500
+
+
+def flip(blob):
+    damaged = bytearray(blob.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    blob.write_bytes(damaged)
+
+
+@pytest.mark.parametrize('asked_before', [False, True])
+def test_a_flipped_bit_is_noticed(server, asked_before):
+    node = server.nodes[0]  # all share one folder
+    body = dicom_bytes(instance(size=64))
+    stored = server.upload(body)
+    path = stored['Path'] + '/attachments/dicom'
+    md5 = hashlib.md5(body).hexdigest() if asked_before else ''
+    if asked_before:
+        assert server.get(path + '/md5').text == md5
+    blob, = node.blobs()
+    flip(blob)
+    for _ in range(2):
+        answer = server.post(path + '/verify-md5', None)
+        assert answer.status_code == 500 and blob.name in answer.json()['Details']
+        answer = server.get(path + '/md5')
+        assert (answer.status_code, answer.text == md5) == ((200, True) if asked_before else (500, False))
+        # What tells more than the MD5 tells the rest.
+        assert server.json(path + '/info')['UncompressedMD5'] == md5
+        assert told_md5s(server, stored['ParentSeries']) == {stored['ID']: md5}
+        answer = server.get(path + '/data')
+        assert (answer.headers['ETag'], answer.content) == ('"0-%s"' % md5, blob.read_bytes())
+    archive = server.post(stored['Path'].replace('instances', 'series').replace(stored['ID'], stored['ParentSeries']) + '/archive',
+                          None, json={'Synchronous': True})
+    assert archive.status_code == 500, 'an archive is not made of it'
+    blob.write_bytes(body)
+    assert server.post(path + '/verify-md5', None).status_code == 200
+    assert server.get(path + '/md5').text == hashlib.md5(body).hexdigest()
 
 
 @pytest.mark.config(StorageCompression=True)
@@ -118,7 +194,11 @@ def test_storage_compression(server, size):
     assert server.get(path + 'dicom/is-compressed').text == '1'
     assert server.get(stored['Path'] + '/file').content == body
     blob, = node.blobs()
-    assert zlib.decompress(blob.read_bytes()[8:]) == body
+    packed = blob.read_bytes()
+    assert zlib.decompress(packed[8:]) == body
+    assert server.get(path + 'dicom/md5').text == hashlib.md5(body).hexdigest()
+    assert server.get(path + 'dicom/compressed-md5').text == hashlib.md5(packed).hexdigest()
+    assert server.post(path + 'dicom/verify-md5', None).status_code == 200
     server.request('PUT', path + '1024', data=b'x' * 100_000)
     assert int(server.get(path + '1024/compressed-size').text) < 1000
     assert server.get(path + '1024/data').content == b'x' * 100_000

@@ -1,10 +1,13 @@
 //! What clients attach to resources: metadata, attachments, labels, protection.
 
+use crate::digests::hex;
 use crate::{Ctx, Engine, blobs, sweeps, zlib};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use md5::{Digest, Md5};
 use model::ports::index::Expect;
-use model::{ContentType, Error, ErrorKind, Level, MetadataKind, OrthancId, Result};
+use model::{Compression, ContentType, Error, ErrorKind, Level, MetadataKind, OrthancId, Result};
 use std::collections::BTreeSet;
 
 /// What a client must know to change something: without `CheckRevisions`, nothing.
@@ -63,7 +66,15 @@ pub async fn set_attachment(
 ) -> Result<i64> {
     eng.writable()?;
     only_user(content_type.is_user(), "attachments")?;
-    let attachment = zlib::at_rest(eng, blobs::write_hashed(eng, body).await?, content_type).await?;
+    // Who puts an attachment is told its MD5 at once, in the ETag.
+    let mut md5 = eng.config.store_md5.then(Md5::new);
+    let body = body.inspect_ok(|piece| md5.iter_mut().for_each(|md5| md5.update(piece))).boxed();
+    let written = blobs::write(eng, body).await?;
+    let mut attachment = zlib::at_rest(eng, written, content_type).await?;
+    if let Some(md5) = md5.map(hex) {
+        attachment.stored_md5 = (attachment.compression == Compression::None).then(|| md5.clone());
+        attachment.md5 = Some(md5);
+    }
     let blob = attachment.id;
     let set = eng.index.set_attachment(level, id, attachment, expect(eng, if_match)).await;
     match &set {

@@ -1,10 +1,10 @@
 //! Names of blobs, reserved in blocks so that a crash leaves a list of what it may have orphaned (architecture, decision 3).
 
+use crate::digests::Checksum;
 use crate::{Engine, sweeps};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt};
-use md5::{Digest, Md5};
 use model::ports::Index;
 use model::{AttachmentId, Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,55 +55,40 @@ impl BlobNames {
     }
 }
 
-/// Writes a stream into a new blob, durable when this returns. Its name and size.
+/// A durable blob that no row refers to yet.
+#[derive(Clone, Debug)]
+pub(crate) struct NewBlob {
+    pub(crate) id: AttachmentId,
+    pub(crate) size_bytes: u64,
+    pub(crate) checksum: u64,
+}
+
+/// Writes a stream into a new blob, durable when this returns.
 ///
 /// # Errors
 /// Those of the stream, `StorageFull`, `CannotWrite`; then nothing is left of it.
-pub(crate) async fn write(eng: &Engine, mut bytes: BoxStream<'_, Result<Bytes>>) -> Result<(AttachmentId, u64)> {
-    let blob = eng.blobs.take().await?;
-    let mut writer = eng.storage.create(blob).await?;
-    let mut size = 0;
+pub(crate) async fn write(eng: &Engine, mut bytes: BoxStream<'_, Result<Bytes>>) -> Result<NewBlob> {
+    let id = eng.blobs.take().await?;
+    let mut writer = eng.storage.create(id).await?;
+    let (mut size_bytes, mut checksum) = (0, Checksum::default());
     while let Some(piece) = bytes.next().await {
         let written = match piece {
             Ok(piece) => {
-                size += piece.len() as u64;
+                size_bytes += piece.len() as u64;
+                checksum.update(&piece);
                 writer.write(piece).await
             }
             Err(error) => Err(error),
         };
         if let Err(error) = written {
             writer.discard().await;
-            sweeps::discard(eng, blob).await;
+            sweeps::discard(eng, id).await;
             return Err(error);
         }
     }
     if let Err(error) = writer.finish().await {
-        sweeps::discard(eng, blob).await;
+        sweeps::discard(eng, id).await;
         return Err(error);
     }
-    Ok((blob, size))
-}
-
-/// A durable blob that no row refers to yet.
-#[derive(Clone, Debug)]
-pub(crate) struct NewBlob {
-    pub(crate) id: AttachmentId,
-    pub(crate) size_bytes: u64,
-    /// In hexadecimal, empty if `StoreMD5ForAttachments` is false.
-    pub(crate) md5: String,
-}
-
-/// The same as [`write`], with the MD5 of what was written.
-pub(crate) async fn write_hashed(eng: &Engine, bytes: BoxStream<'_, Result<Bytes>>) -> Result<NewBlob> {
-    if !eng.config.store_md5 {
-        return write(eng, bytes).await.map(|(id, size_bytes)| NewBlob { id, size_bytes, md5: String::new() });
-    }
-    let mut md5 = Md5::new();
-    let (id, size_bytes) = write(eng, bytes.inspect_ok(|piece| md5.update(piece)).boxed()).await?;
-    Ok(NewBlob { id, size_bytes, md5: hex(&md5.finalize()) })
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    Ok(NewBlob { id, size_bytes, checksum: checksum.value() })
 }

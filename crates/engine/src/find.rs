@@ -12,8 +12,8 @@ use model::matching::{Ranges, matches, parse_rule};
 use model::query::{LabelsRule, MetadataConstraint, OrderBy, TagConstraint};
 use model::{Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result, TagMap, tags};
 
-/// Headers read at once.
-const PARALLEL_READS: usize = 4;
+/// Files that are read at once for one answer.
+pub const PARALLEL_READS: usize = 4;
 /// Candidates that a search by a tag outside of the index may read.
 const SCAN_PAGE: u64 = 500;
 

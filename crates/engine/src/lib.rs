@@ -11,6 +11,7 @@ pub mod changes;
 mod cpu;
 pub mod delete;
 mod describe;
+pub mod digests;
 pub mod engine;
 pub mod files;
 pub mod find;

@@ -1,12 +1,10 @@
 //! Reading what is stored: files, headers, data sets. Pixel data is never read unless it is asked for.
 
-use crate::blobs::hex;
 use crate::flow::Pieces;
 use crate::{Ctx, Engine, zlib};
 use bytes::Bytes;
 use dataset::{Completeness, DataSet, Header, Object, TransferSyntax, read_header, read_object, read_tail};
 use futures_util::StreamExt;
-use md5::{Digest, Md5};
 use model::{
     Attachment, AttachmentId, Compression, ContentType, Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result,
 };
@@ -178,31 +176,4 @@ pub(crate) async fn header(eng: &Engine, located: &Located) -> Result<Header> {
 
 fn corrupted(error: dataset::ReadError) -> Error {
     Error::new(ErrorKind::Corrupted, error.to_string())
-}
-
-/// Reads a whole attachment again and compares it with its recorded sizes and MD5 (Orthanc: `verify-md5`).
-///
-/// # Errors
-/// `Corrupted` if it differs, `InexistentFile`.
-pub async fn verify(eng: &Engine, attachment: &Attachment) -> Result<()> {
-    let bytes = eng.storage.stream(attachment.id, 0..u64::MAX).await?;
-    compare(attachment, bytes, attachment.stored_size_bytes, &attachment.stored_md5).await?;
-    if attachment.compression == Compression::Zlib {
-        let bytes = zlib::plain(eng, attachment, 0..attachment.size_bytes).await?;
-        compare(attachment, bytes, attachment.size_bytes, &attachment.md5).await?;
-    }
-    Ok(())
-}
-
-async fn compare(attachment: &Attachment, mut bytes: Pieces, size_bytes: u64, md5: &str) -> Result<()> {
-    let (mut found, mut size) = (Md5::new(), 0);
-    while let Some(piece) = bytes.next().await {
-        let piece = piece?;
-        size += piece.len() as u64;
-        found.update(&piece);
-    }
-    if size != size_bytes || (!md5.is_empty() && hex(&found.finalize()) != md5) {
-        return Err(Error::new(ErrorKind::Corrupted, format!("attachment {} differs from what was stored", attachment.id)));
-    }
-    Ok(())
 }

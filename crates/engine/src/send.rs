@@ -3,6 +3,7 @@
 //! Files go out as they are stored, in constant memory. Nothing is transcoded yet: what the node does not take in its own
 //! transfer syntax fails, and says so; `DicomScuPreferredTransferSyntax` and `TranscodeDicomProtocol` have no effect.
 
+use crate::digests::Checksum;
 use crate::{Ctx, Engine, Modality, files, read, scu};
 use bytes::Bytes;
 use dataset::{Completeness, ReadError};
@@ -176,7 +177,7 @@ impl Sending {
     }
 
     async fn send(&mut self, item: &Outgoing) -> Result<Status> {
-        let offset = dataset_offset(&self.eng, item).await?;
+        let head = head(&self.eng, item).await?;
         let message = StoreItem {
             sop_class: item.sop_class.clone(),
             sop_instance: item.sop_instance.clone(),
@@ -184,7 +185,7 @@ impl Sending {
             move_originator: self.move_originator.clone(),
         };
         loop {
-            let data = data_set(&self.eng, item, offset).await?;
+            let data = data_set(&self.eng, item, &head).await?;
             let mut source = StreamReader::new(data);
             let was_open = self.connect(item).await?;
             let Some(association) = &mut self.association else { return Err(ErrorKind::Internal.into()) };
@@ -277,8 +278,8 @@ pub(crate) async fn give_up(association: Association) {
     let _ = tokio::time::timeout(ABORT_TIME, association.abort()).await;
 }
 
-/// Where the data set begins in the file of an instance.
-async fn dataset_offset(eng: &Engine, item: &Outgoing) -> Result<u64> {
+/// What is before the data set in the file of an instance.
+async fn head(eng: &Engine, item: &Outgoing) -> Result<Bytes> {
     let options = eng.read_options();
     let size = item.file.size_bytes;
     let mut want = META_BYTES.min(size);
@@ -286,22 +287,28 @@ async fn dataset_offset(eng: &Engine, item: &Outgoing) -> Result<u64> {
         let head = read::bytes(eng, &item.file, Some(0..want)).await.map_err(|error| of_instance(item, error))?;
         let completeness = if want < size { Completeness::Prefix } else { Completeness::Whole };
         match dataset::dataset_offset(&head, completeness, &options) {
-            Ok(offset) => return Ok(offset),
+            Ok(offset) => return Ok(head.slice(..head.len().min(offset as usize))),
             Err(ReadError::Incomplete(_)) if head.len() as u64 == want => want = (want * 4).min(size),
             Err(error) => return Err(of_instance(item, Error::new(ErrorKind::Corrupted, error.to_string()))),
         }
     }
 }
 
-/// The bytes of the data set; an error if there are fewer than there should be.
-async fn data_set(eng: &Engine, item: &Outgoing, offset: u64) -> Result<BoxStream<'static, io::Result<Bytes>>> {
-    let size = item.file.size_bytes;
+/// The bytes of the data set, which follow `head`. An error before the last of them if the file is not what was stored.
+async fn data_set(eng: &Engine, item: &Outgoing, head: &[u8]) -> Result<BoxStream<'static, io::Result<Bytes>>> {
+    let (offset, size, expected) = (head.len() as u64, item.file.size_bytes, item.file.checksum);
     let blob = read::stream(eng, &item.file, offset..size).await.map_err(|error| of_instance(item, error))?;
-    let counted = stream::try_unfold((blob, size - offset), |(mut blob, left)| async move {
+    let mut checksum = Checksum::default();
+    checksum.update(head);
+    let verified = stream::try_unfold((blob, size - offset, checksum), move |(mut blob, left, mut checksum)| async move {
         match blob.next().await {
             Some(Ok(bytes)) => {
                 let left = left.saturating_sub(bytes.len() as u64);
-                Ok(Some((bytes, (blob, left))))
+                checksum.update(&bytes);
+                if left == 0 && checksum.value() != expected {
+                    return Err(io::Error::other(Error::new(ErrorKind::Corrupted, "its checksum is not what was stored")));
+                }
+                Ok(Some((bytes, (blob, left, checksum))))
             }
             Some(Err(error)) => Err(io::Error::other(error)),
             None if left > 0 => {
@@ -310,7 +317,7 @@ async fn data_set(eng: &Engine, item: &Outgoing, offset: u64) -> Result<BoxStrea
             None => Ok(None),
         }
     });
-    Ok(counted.boxed())
+    Ok(verified.boxed())
 }
 
 fn unreadable(item: &Outgoing, error: io::Error) -> Error {

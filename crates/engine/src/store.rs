@@ -3,13 +3,13 @@
 //! Bytes arrive in pieces. Small objects stay in memory until they are complete; larger ones go to the storage area while
 //! they arrive, and only the header is kept. The blob is durable before the row, the row before the answer.
 
-use crate::blobs::{NewBlob, hex};
+use crate::blobs::NewBlob;
 use crate::describe::{Description, describe};
+use crate::digests::Checksum;
 use crate::engine::Metrics;
 use crate::{Ctx, Engine, sweeps, zlib};
 use bytes::{Bytes, BytesMut};
 use dataset::{Completeness, DataSet, Header, PixelScanner, ReadError, read_header};
-use md5::{Digest, Md5};
 use model::instance::InstanceIds;
 use model::ports::BlobWriter;
 use model::ports::hooks::Verdict;
@@ -35,21 +35,21 @@ pub struct StoreOutcome {
 /// # Errors
 /// As [`Ingest::finish`].
 pub async fn store(eng: &Arc<Engine>, ctx: &Ctx, dicom: Bytes) -> Result<StoreOutcome> {
-    let mut ingest = begin(eng, ctx);
+    let mut ingest = begin(eng, ctx, dicom.len() as u64);
     ingest.write(dicom).await?;
     ingest.finish().await
 }
 
-/// Begins to store an object whose bytes arrive in pieces.
-pub fn begin(eng: &Arc<Engine>, ctx: &Ctx) -> Ingest {
+/// Begins to store an object whose bytes arrive in pieces, probably `expected_bytes` of them; 0 if nobody knows.
+pub fn begin(eng: &Arc<Engine>, ctx: &Ctx, expected_bytes: u64) -> Ingest {
     Ingest {
         eng: eng.clone(),
         ctx: ctx.clone(),
-        head: BytesMut::new(),
+        head: BytesMut::with_capacity(expected_bytes.min(IN_MEMORY_BYTES as u64) as usize),
         parse_at: 0,
         header: None,
         scanner: None,
-        md5: Md5::new(),
+        checksum: Checksum::default(),
         size_bytes: 0,
         blob: None,
         announced: None,
@@ -66,7 +66,7 @@ pub struct Ingest {
     parse_at: usize,
     header: Option<Header>,
     scanner: Option<PixelScanner>,
-    md5: Md5,
+    checksum: Checksum,
     size_bytes: u64,
     /// The blob, once the object is too large for memory.
     blob: Option<(AttachmentId, Box<dyn BlobWriter>)>,
@@ -86,9 +86,7 @@ impl Ingest {
     /// `BadDicom`, `StorageFull`, `CannotWrite`, `ReadOnly`. The ingest is then useless: call [`Self::discard`].
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.eng.writable()?;
-        if self.eng.config.store_md5 {
-            self.md5.update(&bytes);
-        }
+        self.checksum.update(&bytes);
         self.size_bytes += bytes.len() as u64;
         if self.blob.is_none() {
             self.head.extend_from_slice(&bytes);
@@ -233,14 +231,13 @@ impl Ingest {
 
     /// The file at rest. Nothing refers to its blob yet.
     async fn make_durable(&mut self, whole: Option<Bytes>) -> Result<Attachment> {
-        let eng = &self.eng;
-        let md5 = if eng.config.store_md5 { hex(&std::mem::take(&mut self.md5).finalize()) } else { String::new() };
+        let (eng, checksum) = (&self.eng, self.checksum.value());
         match self.blob.take() {
             Some((id, writer)) => {
                 writer.finish().await?;
-                zlib::at_rest(eng, NewBlob { id, size_bytes: self.size_bytes, md5 }, ContentType::DICOM).await
+                zlib::at_rest(eng, NewBlob { id, size_bytes: self.size_bytes, checksum }, ContentType::DICOM).await
             }
-            None => zlib::put(eng, whole.unwrap_or_default(), md5, ContentType::DICOM).await,
+            None => zlib::put(eng, whole.unwrap_or_default(), checksum, ContentType::DICOM).await,
         }
     }
 

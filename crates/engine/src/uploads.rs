@@ -1,8 +1,9 @@
 //! Files that clients send piece by piece, one request each. The pieces wait as blobs, and the index knows in which order they belong
 //! together, so that any process may get the next one and whichever gets the last one puts the file together.
 
+use crate::blobs::{self, NewBlob};
 use crate::flow::Pieces;
-use crate::{Ctx, Engine, blobs, read, sweeps};
+use crate::{Ctx, Engine, read, sweeps};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::upload::{CompleteUpload, NewPiece, PieceAdded, UploadKey, UploadLimits};
 use model::{Error, ErrorKind, Result};
@@ -36,7 +37,7 @@ pub async fn add(eng: &Engine, _ctx: &Ctx, announced: Announced, bytes: Pieces) 
         left = left.checked_sub(piece.len() as u64).ok_or_else(too_long)?;
         Ok(piece)
     });
-    let (blob, size_bytes) = blobs::write(eng, bounded.boxed()).await?;
+    let NewBlob { id: blob, size_bytes, .. } = blobs::write(eng, bounded.boxed()).await?;
     let Announced { file, file_bytes, start } = announced;
     // On error the commit may have happened: the blob is left to the orphan sweep.
     let added = eng.index.add_piece(&NewPiece { file, file_bytes, start, blob, size_bytes }, LIMITS).await;

@@ -84,13 +84,12 @@ pub async fn store_as(
         Compression::None => plain,
         Compression::Zlib => compressed(old.size_bytes, plain),
     };
-    let written = blobs::write_hashed(eng, bytes).await?;
+    let written = blobs::write(eng, bytes).await?;
     let (blob, expect) = (written.id, Expect::Revision(Some(old.revision)));
     let new = match compression {
         Compression::Zlib => packed_as(old, written),
         Compression::None => {
-            let same_md5 = written.md5 == old.md5 || old.md5.is_empty() || written.md5.is_empty();
-            if written.size_bytes != old.size_bytes || !same_md5 {
+            if (written.size_bytes, written.checksum) != (old.size_bytes, old.checksum) {
                 sweeps::discard(eng, blob).await;
                 return Err(Error::new(ErrorKind::Corrupted, format!("attachment {} is not what was stored", old.id)));
             }
@@ -108,28 +107,30 @@ pub async fn store_as(
     set.map(drop)
 }
 
-/// Stores a file that is in memory, compressed if `StorageCompression` asks for it. `md5` is that of the file.
-pub(crate) async fn put(eng: &Engine, file: Bytes, md5: String, content_type: ContentType) -> Result<Attachment> {
+/// Stores a file that is in memory, compressed if `StorageCompression` asks for it. `checksum` is that of the file.
+pub(crate) async fn put(eng: &Engine, file: Bytes, checksum: u64, content_type: ContentType) -> Result<Attachment> {
     let size_bytes = file.len() as u64;
     if eng.config.storage_compression {
-        let packed =
-            blobs::write_hashed(eng, compressed(size_bytes, futures_util::stream::once(async { Ok(file) }).boxed())).await?;
-        return Ok(packed_as(unpacked(NewBlob { id: packed.id, size_bytes, md5 }, content_type), packed));
+        let file = futures_util::stream::once(async { Ok(file) }).boxed();
+        let packed = blobs::write(eng, compressed(size_bytes, file)).await?;
+        return Ok(packed_as(unpacked(eng, NewBlob { id: packed.id, size_bytes, checksum }, content_type), packed));
     }
     let id = eng.blobs.take().await?;
     eng.storage.put(id, file).await?;
-    Ok(unpacked(NewBlob { id, size_bytes, md5 }, content_type))
+    Ok(unpacked(eng, NewBlob { id, size_bytes, checksum }, content_type))
 }
 
-fn unpacked(plain: NewBlob, content_type: ContentType) -> Attachment {
+fn unpacked(eng: &Engine, plain: NewBlob, content_type: ContentType) -> Attachment {
+    let md5 = (!eng.config.store_md5).then(String::new);
     Attachment {
         id: plain.id,
         content_type,
         compression: Compression::None,
         size_bytes: plain.size_bytes,
         stored_size_bytes: plain.size_bytes,
-        stored_md5: plain.md5.clone(),
-        md5: plain.md5,
+        checksum: plain.checksum,
+        stored_md5: md5.clone(),
+        md5,
         revision: 0,
     }
 }
@@ -137,12 +138,12 @@ fn unpacked(plain: NewBlob, content_type: ContentType) -> Attachment {
 /// The attachment that a blob just written becomes: compressed if `StorageCompression` asks for it, which takes another blob,
 /// because the size stands before the bytes.
 pub(crate) async fn at_rest(eng: &Engine, plain: NewBlob, content_type: ContentType) -> Result<Attachment> {
-    let attachment = unpacked(plain, content_type);
+    let attachment = unpacked(eng, plain, content_type);
     if !eng.config.storage_compression {
         return Ok(attachment);
     }
     let bytes = eng.storage.stream(attachment.id, 0..attachment.size_bytes).await?;
-    let packed = blobs::write_hashed(eng, compressed(attachment.size_bytes, bytes)).await;
+    let packed = blobs::write(eng, compressed(attachment.size_bytes, bytes)).await;
     sweeps::discard(eng, attachment.id).await;
     Ok(packed_as(attachment, packed?))
 }
@@ -152,7 +153,8 @@ fn packed_as(plain: Attachment, packed: NewBlob) -> Attachment {
         id: packed.id,
         compression: Compression::Zlib,
         stored_size_bytes: packed.size_bytes,
-        stored_md5: packed.md5,
+        // Where there are no MD5s, there will be none.
+        stored_md5: plain.md5.clone().filter(String::is_empty),
         ..plain
     }
 }

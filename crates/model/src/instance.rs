@@ -33,9 +33,12 @@ pub struct Attachment {
     pub size_bytes: u64,
     /// Bytes as stored.
     pub stored_size_bytes: u64,
-    /// MD5 in hexadecimal, empty if `StoreMD5ForAttachments` is false.
-    pub md5: String,
-    pub stored_md5: String,
+    /// XXH3-64 of the content, after decompression.
+    pub checksum: u64,
+    /// MD5 of the content in hexadecimal. `None` if nobody has asked for it yet, empty if `StoreMD5ForAttachments` was false.
+    pub md5: Option<String>,
+    /// The same of the bytes as stored.
+    pub stored_md5: Option<String>,
     /// Counts from 0.
     pub revision: i64,
 }
@@ -99,7 +102,7 @@ impl Default for Origin {
 pub enum Overwrite {
     Never,
     Always,
-    /// Overwrites if the MD5 of the new file differs.
+    /// Overwrites if the size or the checksum of the new file differs.
     IfChanged,
 }
 

@@ -286,7 +286,7 @@ pub enum JobOutcome {
 #[derive(Clone, Debug)]
 pub struct NewOutput {
     pub key: String,
-    /// `size_bytes`, `md5` and the name of the blob count.
+    /// `size_bytes` and the name of the blob count.
     pub blob: Attachment,
     pub mime: String,
     pub file_name: String,
@@ -297,8 +297,6 @@ pub struct NewOutput {
 pub struct JobOutput {
     pub blob: AttachmentId,
     pub size_bytes: u64,
-    /// Empty if it was not computed.
-    pub md5: String,
     pub mime: String,
     pub file_name: String,
 }

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use engine::{annotations, find, read, zlib};
+use engine::{annotations, digests, find, read, zlib};
 use http::{HeaderMap, HeaderValue, header};
 use model::{Attachment, Compression, ContentType, Error, ErrorKind, Fields, Level, Result};
 use serde_json::{Value, json};
@@ -81,13 +81,13 @@ async fn get_all(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Tar
     }))
 }
 
-/// Everything about an attachment.
+/// Everything about an attachment. MD5s that are not known are empty.
 pub fn info(a: &Attachment) -> Value {
     json!({
-        "CompressedMD5": a.stored_md5,
+        "CompressedMD5": a.stored_md5.as_deref().unwrap_or_default(),
         "CompressedSize": a.stored_size_bytes,
         "ContentType": a.content_type.0,
-        "UncompressedMD5": a.md5,
+        "UncompressedMD5": a.md5.as_deref().unwrap_or_default(),
         "UncompressedSize": a.size_bytes,
         "Uuid": a.id.to_string(),
     })
@@ -103,6 +103,20 @@ async fn located(rest: &Rest, ctx: &engine::Ctx, target: Target, name: &str) -> 
     })
 }
 
+/// The revision and the MD5 of the content, if it can be read, as Orthanc's ETag.
+fn tag(a: &Attachment) -> HeaderValue {
+    etag(a.revision, a.md5.as_deref().unwrap_or_default())
+}
+
+/// An attachment with what its [`tag`] needs.
+async fn tagged(rest: &Rest, ctx: &engine::Ctx, target: Target, name: &str) -> Result<Attachment> {
+    let found = located(rest, ctx, target, name).await?;
+    match found.md5 {
+        Some(_) => Ok(found),
+        None => digests::with_md5s_if_readable(&rest.engine, ctx, (target.level, target.id), found).await,
+    }
+}
+
 /// `GET …/attachments/{name}`: what can be asked of it.
 async fn get_operations(
     State(rest): State<Arc<Rest>>,
@@ -111,13 +125,13 @@ async fn get_operations(
     Path((_, name)): Names,
     headers: HeaderMap,
 ) -> HttpResult<Response> {
-    let attachment = located(&rest, &ctx, target, &name).await?;
-    let tag = etag(attachment.revision, &attachment.md5);
+    let attachment = tagged(&rest, &ctx, target, &name).await?;
+    let tag = tag(&attachment);
     if let Some(answer) = not_needed(&headers, &tag) {
         return Ok(answer);
     }
     let mut operations = vec!["compress", "compressed-data"];
-    let has_md5 = !attachment.md5.is_empty();
+    let has_md5 = attachment.md5.as_deref() != Some("");
     if has_md5 {
         operations.push("compressed-md5");
     }
@@ -140,19 +154,23 @@ async fn get_property(
     Path((_, name, property)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> HttpResult<Response> {
-    let a = located(&rest, &ctx, target, &name).await?;
-    let tag = etag(a.revision, &a.md5);
+    let a = tagged(&rest, &ctx, target, &name).await?;
+    let tag = tag(&a);
     if let Some(answer) = not_needed(&headers, &tag) {
         return Ok(answer);
     }
     let text = match property.as_str() {
         "size" => a.size_bytes.to_string(),
         "compressed-size" => a.stored_size_bytes.to_string(),
-        "md5" if !a.md5.is_empty() => a.md5,
-        "compressed-md5" if !a.stored_md5.is_empty() => a.stored_md5,
+        "md5" | "compressed-md5" => {
+            let a = digests::with_md5s(&rest.engine, &ctx, (target.level, target.id), a).await?;
+            let md5 = if property == "md5" { a.md5 } else { a.stored_md5 };
+            md5.filter(|md5| !md5.is_empty()).ok_or(ErrorKind::UnknownResource)?
+        }
         "is-compressed" => u8::from(a.compression != Compression::None).to_string(),
         "uuid" => a.id.to_string(),
         "info" => {
+            let a = digests::with_md5s_if_readable(&rest.engine, &ctx, (target.level, target.id), a).await?;
             return Ok(([(header::ETAG, tag)], Json(info(&a))).into_response());
         }
         _ => return Err(Error::from(ErrorKind::UnknownResource).into()),
@@ -201,11 +219,11 @@ async fn send(
     asked: (&Params, &HeaderMap),
     form: Form,
 ) -> HttpResult<Response> {
-    let found = located(rest, ctx, target, name).await?;
+    let found = tagged(rest, ctx, target, name).await?;
     match send_found(rest, &found, asked, form).await {
         // It may have been replaced, or compressed, between the two reads.
         Err(error) if error.kind() == ErrorKind::InexistentFile => {
-            Ok(send_found(rest, &located(rest, ctx, target, name).await?, asked, form).await?)
+            Ok(send_found(rest, &tagged(rest, ctx, target, name).await?, asked, form).await?)
         }
         other => Ok(other?),
     }
@@ -217,7 +235,7 @@ async fn send_found(
     (params, headers): (&Params, &HeaderMap),
     form: Form,
 ) -> Result<Response> {
-    let tag = etag(attachment.revision, &attachment.md5);
+    let tag = tag(attachment);
     if let Some(answer) = not_needed(headers, &tag) {
         return Ok(answer);
     }
@@ -276,7 +294,7 @@ async fn verify_md5(
     Path((_, name)): Names,
 ) -> HttpResult<Json> {
     let attachment = located(&rest, &ctx, target, &name).await?;
-    read::verify(&rest.engine, &attachment).await?;
+    digests::verify(&rest.engine, &attachment).await?;
     Ok(Json(json!({})))
 }
 
@@ -286,7 +304,7 @@ async fn current(rest: &Rest, ctx: &engine::Ctx, target: Target, content: Conten
         return Ok(None);
     }
     match read::locate(&rest.engine, ctx, target.level, target.id, content).await {
-        Ok(found) => Ok(Some(etag(found.attachment.revision, &found.attachment.md5))),
+        Ok(found) => Ok(Some(tag(&found.attachment))),
         Err(error) if error.kind() == ErrorKind::InexistentItem => Ok(None),
         Err(error) => Err(error),
     }
@@ -307,7 +325,7 @@ async fn put_one(
     let body = web::body::stream(request.into_body(), limit);
     let new = annotations::set_attachment(&rest.engine, &ctx, (target.level, target.id), content, body, if_match).await?;
     let set = located(&rest, &ctx, target, &name).await?;
-    let tag = etag(new, if set.revision == new { &set.md5 } else { "" });
+    let tag = if set.revision == new { tag(&set) } else { etag(new, "") };
     Ok(([(header::ETAG, tag)], "{}").into_response())
 }
 

@@ -186,7 +186,7 @@ fn order(rest: &Rest, value: &Value) -> Result<OrderBy> {
 async fn post_find(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: Body) -> HttpResult<Json> {
     let asked = parse(&rest, &object(body).await?)?;
     let found = find::find(&rest.engine, &ctx, &asked.query).await?;
-    Ok(Json(view::list(&rest, &found, asked.show, asked.format).await?))
+    Ok(Json(view::list(&rest, &ctx, found, asked.show, asked.format).await?))
 }
 
 /// `POST /tools/count-resources`.

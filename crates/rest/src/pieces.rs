@@ -39,7 +39,7 @@ pub(crate) fn announced(headers: &HeaderMap, user: &str, limit: u64) -> Result<O
 pub(crate) async fn receive(rest: &Rest, ctx: &Ctx, announced: Announced, form: Multipart) -> Result<Value> {
     let mut stored = vec![];
     if let Some(upload) = uploads::add(&rest.engine, ctx, announced, content(form)).await? {
-        let result = one(rest, ctx, uploads::bytes(&rest.engine, &upload), &mut stored).await;
+        let result = one(rest, ctx, uploads::bytes(&rest.engine, &upload), announced.file_bytes, &mut stored).await;
         uploads::forget(&rest.engine, upload).await;
         result?;
     }

@@ -58,7 +58,7 @@ pub(crate) async fn get_list(
     let show = fields::show(&params, false)?;
     let query = Query { since: since.unwrap_or(0), limit: limit.unwrap_or(0), ..shown(&rest, level, &params, show)? };
     let found = find::find(&rest.engine, &ctx, &query).await?;
-    Ok(Json(view::list(&rest, &found, show, view::format(&params)?).await?))
+    Ok(Json(view::list(&rest, &ctx, found, show, view::format(&params)?).await?))
 }
 
 /// A search for what `show` needs.
@@ -76,7 +76,7 @@ async fn get_one(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Tar
     let query = Query { related_to: vec![(target.level, target.id)], ..shown(&rest, target.level, &params, Some(show))? };
     let found = find::find(&rest.engine, &ctx, &query).await?;
     let found = found.first().ok_or(ErrorKind::UnknownResource)?;
-    Ok(Json(view::resource(&rest, found, show, view::format(&params)?).await?))
+    Ok(Json(view::resource(&rest, &ctx, found, show, view::format(&params)?).await?))
 }
 
 /// `DELETE /{level}/{id}`: removes it; answers the nearest ancestor that remains.
@@ -100,7 +100,7 @@ async fn get_ancestor(
     let query = Query { related_to: vec![(target.level, target.id)], ..shown(&rest, related(&uri)?, &params, Some(show))? };
     let found = find::find(&rest.engine, &ctx, &query).await?;
     let found = found.first().ok_or(ErrorKind::UnknownResource)?;
-    Ok(Json(view::resource(&rest, found, show, view::format(&params)?).await?))
+    Ok(Json(view::resource(&rest, &ctx, found, show, view::format(&params)?).await?))
 }
 
 /// `GET /{level}/{id}/{descendants}`: records below, or ids with `?expand=false`.
@@ -118,7 +118,7 @@ async fn get_descendants(
         // Every resource has descendants: there are none because the resource is not there.
         return Err(Error::from(ErrorKind::UnknownResource).into());
     }
-    Ok(Json(view::list(&rest, &found, show, view::format(&params)?).await?))
+    Ok(Json(view::list(&rest, &ctx, found, show, view::format(&params)?).await?))
 }
 
 /// The level that the third part of a path names.

@@ -30,6 +30,7 @@ pub async fn upload(rest: &Rest, ctx: &Ctx, request: Request) -> Result<Value> {
     let content_type = header_text(&request, header::CONTENT_TYPE);
     let encoding = header_text(&request, header::CONTENT_ENCODING);
     let announced = pieces::announced(request.headers(), &ctx.origin.http_user, limit)?;
+    let length: u64 = header_text(&request, header::CONTENT_LENGTH).parse().unwrap_or(0);
     let body = web::body::stream(request.into_body(), limit);
     if content_type.to_ascii_lowercase().starts_with("multipart/form-data") {
         let parts = Multipart::new(&content_type, body)?;
@@ -38,13 +39,13 @@ pub async fn upload(rest: &Rest, ctx: &Ctx, request: Request) -> Result<Value> {
             None => form(rest, ctx, parts).await,
         };
     }
-    let body = match encoding.to_ascii_lowercase().as_str() {
-        "" | "identity" => body,
-        "gzip" => gunzip(body, rest.system.max_file_in_archive_bytes),
+    let (body, expected_bytes) = match encoding.to_ascii_lowercase().as_str() {
+        "" | "identity" => (body, length),
+        "gzip" => (gunzip(body, rest.system.max_file_in_archive_bytes), 0),
         other => return Err(Error::new(ErrorKind::BadRequest, format!("unknown Content-Encoding: {other:?}"))),
     };
     let mut stored = Vec::new();
-    match one(rest, ctx, body, &mut stored).await? {
+    match one(rest, ctx, body, expected_bytes, &mut stored).await? {
         Form::Zip => Ok(Value::Array(stored)),
         Form::Dicom => Ok(stored.pop().unwrap_or_default()),
     }
@@ -61,8 +62,8 @@ pub(crate) enum Form {
     Zip,
 }
 
-/// Stores one file or one ZIP, adding its answers to `stored`.
-pub(crate) async fn one(rest: &Rest, ctx: &Ctx, mut body: Pieces, stored: &mut Vec<Value>) -> Result<Form> {
+/// Stores one file or one ZIP, probably of `expected_bytes` (0 if nobody knows), adding its answers to `stored`.
+pub(crate) async fn one(rest: &Rest, ctx: &Ctx, mut body: Pieces, expected_bytes: u64, stored: &mut Vec<Value>) -> Result<Form> {
     let mut first = Bytes::new();
     while first.len() < 4 {
         match body.try_next().await? {
@@ -78,13 +79,14 @@ pub(crate) async fn one(rest: &Rest, ctx: &Ctx, mut body: Pieces, stored: &mut V
         zip(rest, ctx, first, body, stored).await?;
         return Ok(Form::Zip);
     }
-    let outcome = dicom(rest, ctx, futures_util::stream::once(async { Ok(first) }).chain(body).boxed()).await?;
+    let pieces = futures_util::stream::once(async { Ok(first) }).chain(body).boxed();
+    let outcome = dicom(rest, ctx, pieces, expected_bytes).await?;
     stored.push(view(&outcome));
     Ok(Form::Dicom)
 }
 
-async fn dicom(rest: &Rest, ctx: &Ctx, mut pieces: Pieces) -> Result<StoreOutcome> {
-    let mut ingest = store::begin(&rest.engine, ctx);
+async fn dicom(rest: &Rest, ctx: &Ctx, mut pieces: Pieces, expected_bytes: u64) -> Result<StoreOutcome> {
+    let mut ingest = store::begin(&rest.engine, ctx, expected_bytes);
     loop {
         let written = match pieces.next().await {
             None => return ingest.finish().await,
@@ -126,7 +128,7 @@ async fn form(rest: &Rest, ctx: &Ctx, mut parts: Multipart) -> Result<Value> {
                 }
             }
         };
-        let ((), result) = tokio::join!(feed, one(rest, ctx, flow::from_queue(rx), &mut stored));
+        let ((), result) = tokio::join!(feed, one(rest, ctx, flow::from_queue(rx), 0, &mut stored));
         match result {
             Err(error) if error.kind() == ErrorKind::BadDicom => refused = Some(error),
             Err(error) => return Err(error),
@@ -175,7 +177,7 @@ async fn zip(rest: &Rest, ctx: &Ctx, first: Bytes, mut body: Pieces, stored: &mu
     let (entries_tx, mut entries) = mpsc::channel::<mpsc::Receiver<Result<Bytes>>>(1);
     let unpack = tokio::task::spawn_blocking(move || unpack(spool, limit, &entries_tx));
     while let Some(entry) = entries.recv().await {
-        match dicom(rest, ctx, flow::from_queue(entry)).await {
+        match dicom(rest, ctx, flow::from_queue(entry), 0).await {
             Ok(outcome) => stored.push(view(&outcome)),
             // Orthanc: files of a ZIP that are not DICOM are left out.
             Err(error) if error.kind() == ErrorKind::BadDicom => {}

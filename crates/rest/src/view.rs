@@ -3,7 +3,8 @@
 use crate::fields::Show;
 use crate::state::Rest;
 use dataset::json::Format;
-use engine::{Found, find};
+use engine::{Ctx, Found, digests, find};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{ContentType, Error, Level, MetadataKind, Resource, Result, TagMap};
 use serde_json::{Map, Value, json};
 use web::Params;
@@ -72,7 +73,7 @@ fn main_tags(rest: &Rest, r: &Resource, format: Format) -> Value {
 }
 
 /// One resource as JSON, with its keys in alphabetical order.
-pub async fn resource(rest: &Rest, found: &Found, show: Show, format: Format) -> Result<Value> {
+pub async fn resource(rest: &Rest, ctx: &Ctx, found: &Found, show: Show, format: Format) -> Result<Value> {
     let r = &found.resource;
     let mut view = Map::new();
     let mut put = |key: &str, value: Value| {
@@ -109,7 +110,12 @@ pub async fn resource(rest: &Rest, found: &Found, show: Show, format: Format) ->
         put("Metadata", metadata(rest, r));
     }
     if show.attachments {
-        put("Attachments", r.attachments.iter().map(crate::attachments::info).collect());
+        let mut all = vec![];
+        for attachment in r.attachments.iter().cloned() {
+            let attachment = digests::with_md5s_if_readable(&rest.engine, ctx, (r.level, r.id), attachment).await?;
+            all.push(crate::attachments::info(&attachment));
+        }
+        put("Attachments", Value::Array(all));
     }
     if let Some(requested) = requested(rest, found, format) {
         put("RequestedTags", requested);
@@ -161,13 +167,10 @@ fn requested(rest: &Rest, found: &Found, format: Format) -> Option<Value> {
 }
 
 /// Resources as a JSON list: views, or ids without `show`.
-pub async fn list(rest: &Rest, found: &[Found], show: Option<Show>, format: Format) -> Result<Value, Error> {
+pub async fn list(rest: &Rest, ctx: &Ctx, found: Vec<Found>, show: Option<Show>, format: Format) -> Result<Value, Error> {
     let Some(show) = show else {
         return Ok(found.iter().map(|f| f.resource.id.to_string()).collect());
     };
-    let mut views = Vec::with_capacity(found.len());
-    for one in found {
-        views.push(resource(rest, one, show, format).await?);
-    }
-    Ok(Value::Array(views))
+    let views = found.into_iter().map(|one| async move { resource(rest, ctx, &one, show, format).await });
+    Ok(Value::Array(stream::iter(views).buffered(find::PARALLEL_READS).try_collect().await?))
 }

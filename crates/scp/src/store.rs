@@ -95,7 +95,7 @@ async fn receive(
     request: &Request,
     meta: bytes::Bytes,
 ) -> Result<(), Failure> {
-    let mut ingest = store::begin(door.eng, &door.ctx);
+    let mut ingest = store::begin(door.eng, &door.ctx, 0);
     if let dimse::Operation::Store { sop_instance, .. } = &request.operation {
         ingest.expect(&request.sop_class, sop_instance);
     }

@@ -20,25 +20,27 @@ pub(crate) use plan::check_syntax;
 pub use plan::{Layout, Plan, Request, plan};
 pub use stream::{Progress, stream};
 
-use crate::{Engine, blobs};
+use crate::Engine;
+use crate::blobs::{self, NewBlob};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use model::{Attachment, AttachmentId, Compression, ContentType, Result};
+use model::{Attachment, Compression, ContentType, Result};
 
 /// Keeps an archive in the storage area, durable when this returns. No row refers to the blob yet: who finishes the job does.
 ///
 /// # Errors
 /// Those of the stream, after which nothing is left of the blob; `StorageFull`, `CannotWrite`.
 pub async fn into_blob(eng: &Engine, archive: BoxStream<'static, Result<Bytes>>) -> Result<Attachment> {
-    let (id, size_bytes): (AttachmentId, u64) = blobs::write(eng, archive).await?;
+    let NewBlob { id, size_bytes, checksum } = blobs::write(eng, archive).await?;
     Ok(Attachment {
         id,
         content_type: ContentType::DICOM,
         compression: Compression::None,
         size_bytes,
         stored_size_bytes: size_bytes,
-        md5: String::new(),
-        stored_md5: String::new(),
+        checksum,
+        md5: None,
+        stored_md5: None,
         revision: 0,
     })
 }

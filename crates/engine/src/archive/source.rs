@@ -3,12 +3,12 @@
 use super::pack::{PIECE_BYTES, Packed, Place, pack};
 use super::plan::Entry;
 use super::records::{self, Records};
+use crate::digests::Checksum;
 use crate::{Ctx, Engine, cpu, read};
 use bytes::{Bytes, BytesMut};
 use dataset::{Completeness, ReadError, read_header};
 use futures_util::future::{self, BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
-use md5::{Digest, Md5};
 use model::{Attachment, ContentType, Error, ErrorKind, Level, Result};
 use std::sync::Arc;
 
@@ -64,8 +64,9 @@ async fn small(eng: Arc<Engine>, ctx: Ctx, entry: Arc<Entry>) -> Result<Part> {
         if size_bytes != file.size_bytes {
             return Err(wrong_size(&entry, &file, size_bytes));
         }
-        let md5 = digest(&file).map(|md5| md5.chain_update(&bytes));
-        check_digest(&entry, &file, md5)?;
+        let mut checksum = Checksum::default();
+        checksum.update(&bytes);
+        check(&entry, &file, &checksum)?;
         Ok(Part::Piece { entry, size_bytes, place: Place::Whole, packed: pack(bytes, Place::Whole), records })
     })
     .await
@@ -84,7 +85,7 @@ struct Open {
     file: Attachment,
     blob: BoxStream<'static, Result<Bytes>>,
     read_bytes: u64,
-    md5: Option<Md5>,
+    checksum: Checksum,
 }
 
 impl Large {
@@ -114,7 +115,8 @@ impl Open {
             other => other,
         };
         let blob = blob.map_err(|error| unreadable(entry, error))?;
-        Ok(Some(Self { eng: eng.clone(), entry: entry.clone(), md5: digest(&file), file, blob, read_bytes: 0 }))
+        let checksum = Checksum::default();
+        Ok(Some(Self { eng: eng.clone(), entry: entry.clone(), checksum, file, blob, read_bytes: 0 }))
     }
 
     async fn next(mut self) -> Result<(Work, Large)> {
@@ -122,16 +124,9 @@ impl Open {
         let piece = self.read().await?;
         let records = if is_first { records_of(&self.eng, &self.entry, &self.file, &piece).await? } else { None };
         let place = if self.read_bytes == self.file.size_bytes { Place::Last } else { Place::Inner };
-        if let Some(mut md5) = self.md5.take() {
-            let bytes = piece.clone();
-            let update = move || {
-                md5.update(&bytes);
-                Ok(md5)
-            };
-            self.md5 = Some(cpu::run(update).await?);
-        }
+        self.checksum.update(&piece);
         if place == Place::Last {
-            check_digest(&self.entry, &self.file, self.md5.take())?;
+            check(&self.entry, &self.file, &self.checksum)?;
         }
         let (entry, size_bytes) = (self.entry.clone(), self.file.size_bytes);
         let work = cpu::run(move || Ok(Part::Piece { entry, size_bytes, place, packed: pack(piece, place), records }));
@@ -226,15 +221,6 @@ fn damaged(entry: &Entry, file: &Attachment, how: &str) -> Error {
     Error::new(ErrorKind::Corrupted, format!("the file of instance {} (blob {}) is damaged: {how}", entry.instance, file.id))
 }
 
-/// Where the MD5 of what is read is computed, if there is one to compare with.
-fn digest(file: &Attachment) -> Option<Md5> {
-    (!file.md5.is_empty()).then(Md5::new)
-}
-
-fn check_digest(entry: &Entry, file: &Attachment, md5: Option<Md5>) -> Result<()> {
-    let found = md5.map(|md5| md5.finalize().iter().map(|b| format!("{b:02x}")).collect::<String>());
-    if found.is_none_or(|found| found.eq_ignore_ascii_case(&file.md5)) {
-        return Ok(());
-    }
-    Err(damaged(entry, file, "its MD5 is not what was stored"))
+fn check(entry: &Entry, file: &Attachment, found: &Checksum) -> Result<()> {
+    if found.value() == file.checksum { Ok(()) } else { Err(damaged(entry, file, "its checksum is not what was stored")) }
 }

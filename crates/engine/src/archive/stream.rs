@@ -34,7 +34,7 @@ pub struct Progress {
 /// # Errors
 /// In the stream, which ends with the first one, so that the archive lacks its directory and nobody takes it for complete:
 /// `Canceled` as soon as `cancel` is; `InexistentFile` or `Corrupted`, naming the instance, if its file is missing or has
-/// another size or MD5 than was stored; `Busy` if a small instance was replaced by a large one.
+/// another size or checksum than was stored; `Busy` if a small instance was replaced by a large one.
 pub fn stream(
     eng: &Arc<Engine>,
     ctx: &Ctx,

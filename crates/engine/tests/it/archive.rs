@@ -135,7 +135,7 @@ async fn missing_and_damaged_files_end_the_archive_with_the_name_of_the_instance
             (Some(good.slice(..size / 2)), ErrorKind::Corrupted, "bytes"),
             (Some([&good[..], b"more"].concat().into()), ErrorKind::Corrupted, "at least"),
             (Some(Bytes::new()), ErrorKind::Corrupted, "0 bytes"),
-            (Some(flipped.into()), ErrorKind::Corrupted, "MD5"),
+            (Some(flipped.into()), ErrorKind::Corrupted, "checksum"),
         ] {
             lab.damage(ids.instance, damage).await;
             let error = lab.failure(ids).await;

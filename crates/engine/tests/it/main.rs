@@ -2,6 +2,7 @@
 
 mod archive;
 mod archive_plan;
+mod digests;
 mod node;
 mod remotes;
 mod send;

@@ -269,8 +269,11 @@ async fn damaged_files_are_named_and_never_sent_as_whole() {
         let good = file(1).pixels(noise(size, 1));
         let ids = [lab.store(good.clone()).await, lab.store(file(2)).await];
         let list = lab.outgoing(&ids).await;
+        let mut flipped = good.bytes().to_vec();
+        *flipped.last_mut().unwrap() ^= 1;
         for (damage, kind) in [
             (None, ErrorKind::InexistentFile),
+            (Some(flipped.into()), ErrorKind::Corrupted),
             (Some(good.bytes().slice(..good.bytes().len() - 100)), ErrorKind::Corrupted),
             (Some(Bytes::from_static(b"no DICOM at all, but long enough to be looked at")), ErrorKind::Corrupted),
         ] {

@@ -27,14 +27,23 @@ pub struct Lab {
 
 impl Lab {
     pub async fn new() -> Self {
+        Self::with(EngineConfig::default()).await
+    }
+
+    pub async fn with(config: EngineConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options =
             index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 2, ..index::sqlite::Options::default() };
         let index: Arc<dyn Index> = index::sqlite::open(&folder.path().join("index"), options).unwrap();
         let storage = Arc::new(Spied::new(storage::open(storage::StorageConfig::Memory).await.unwrap()));
-        let parts =
-            Parts { index: index.clone(), storage: storage.clone(), hooks: Arc::new(NoHooks), config: EngineConfig::default() };
+        let parts = Parts { index: index.clone(), storage: storage.clone(), hooks: Arc::new(NoHooks), config };
         Self { eng: Arc::new(Engine::new(parts)), index, storage, _folder: folder }
+    }
+
+    /// Another process with the same index and storage area.
+    pub fn other(&self, config: EngineConfig) -> Engine {
+        let (index, storage) = (self.index.clone(), self.storage.clone());
+        Engine::new(Parts { index, storage, hooks: Arc::new(NoHooks), config })
     }
 
     /// Stores a file.

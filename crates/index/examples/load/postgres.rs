@@ -52,7 +52,7 @@ async fn drop_indexes(client: &Client) -> Result<Vec<String>, tokio_postgres::Er
 }
 
 async fn instances(client: &Client, begin: u64, end: u64) -> Result<(), tokio_postgres::Error> {
-    let (mut first, mut number, mut public, mut sop, mut md5) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut first, mut number, mut public, mut sop, mut checksum) = (vec![], vec![], vec![], vec![], vec![]);
     for n in begin..end {
         let at = n % synth::PER_SERIES;
         if at == 0 {
@@ -63,22 +63,22 @@ async fn instances(client: &Client, begin: u64, end: u64) -> Result<(), tokio_po
         number.push(i64::try_from(at + 1).expect("small"));
         public.push(synth::ids(n).instance.0.to_vec());
         sop.push(uid(n));
-        md5.push(synth::md5(n));
+        checksum.push(synth::checksum(n).cast_signed());
     }
     let insert = client
         .prepare(
             "INSERT INTO instance (series, index_in_series, public_id, sop_uid, sop_class, blob, compression, dicom_bytes,
-                 dicom_stored_bytes, md5, stored_md5, pixel_offset, tail_offset, size_bytes, stored_bytes, tags, metadata)
+                 dicom_stored_bytes, checksum, pixel_offset, tail_offset, size_bytes, stored_bytes, tags, metadata)
              SELECT i.series, d.number, d.public_id, d.sop_uid, i.sop_class, gen_random_uuid(), i.compression, i.dicom_bytes,
-                 i.dicom_stored_bytes, d.md5, NULL, i.pixel_offset, i.tail_offset, i.size_bytes, i.stored_bytes,
+                 i.dicom_stored_bytes, d.checksum, i.pixel_offset, i.tail_offset, i.size_bytes, i.stored_bytes,
                  replace(replace(i.tags, f.sop_uid, d.sop_uid), '\"00200013\":\"1\"', '\"00200013\":\"' || d.number || '\"'),
                  replace(i.metadata, '{\"1\":\"1\"', '{\"1\":\"' || d.number || '\"')
-             FROM unnest($1::text[], $2::int8[], $3::bytea[], $4::text[], $5::text[])
-                 WITH ORDINALITY d (first, number, public_id, sop_uid, md5, n)
+             FROM unnest($1::text[], $2::int8[], $3::bytea[], $4::text[], $5::int8[])
+                 WITH ORDINALITY d (first, number, public_id, sop_uid, checksum, n)
              JOIN first f ON f.sop_uid = d.first JOIN instance i ON i.id = f.id ORDER BY d.n",
         )
         .await?;
-    client.execute(&insert, &[&first, &number, &public, &sop, &md5]).await.map(|_| ())
+    client.execute(&insert, &[&first, &number, &public, &sop, &checksum]).await.map(|_| ())
 }
 
 /// A change for each new instance, and what parents and totals say of them.

@@ -17,9 +17,9 @@ pub fn multiply(path: &Path) -> rusqlite::Result<()> {
     conn.execute(
         "WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?1)
          INSERT INTO instance (series, index_in_series, public_id, sop_uid, sop_class, blob, compression, dicom_bytes,
-             dicom_stored_bytes, md5, stored_md5, pixel_offset, size_bytes, stored_bytes, tags, metadata)
+             dicom_stored_bytes, checksum, pixel_offset, size_bytes, stored_bytes, tags, metadata)
          SELECT i.series, n.value + 1, randomblob(20), substr(i.sop_uid, 1, length(i.sop_uid) - 6) || (100000 + n.value),
-             i.sop_class, randomblob(16), i.compression, i.dicom_bytes, i.dicom_stored_bytes, lower(hex(randomblob(16))), NULL,
+             i.sop_class, randomblob(16), i.compression, i.dicom_bytes, i.dicom_stored_bytes, random(),
              i.pixel_offset, i.size_bytes, i.stored_bytes,
              json_set(i.tags, '$.\"00080018\"', substr(i.sop_uid, 1, length(i.sop_uid) - 6) || (100000 + n.value),
                  '$.\"00200013\"', CAST(n.value + 1 AS TEXT)),

@@ -118,7 +118,7 @@ fn known(expect: Expect) -> Option<i64> {
     }
 }
 
-const ATTACH: &str = "SELECT outcome, revision FROM attach_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+const ATTACH: &str = "SELECT outcome, revision FROM attach_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
 /// Adds, replaces, or without `new` removes an attachment.
 async fn attach(
@@ -135,8 +135,9 @@ async fn attach(
     let compression = new.map(|a| compression_number(a.compression));
     let bytes = new.map(|a| size(a.size_bytes)).transpose()?;
     let stored = new.map(|a| size(a.stored_size_bytes)).transpose()?;
-    let md5 = new.map(|a| clean(&a.md5));
-    let stored_md5 = new.filter(|a| a.stored_md5 != a.md5).map(|a| clean(&a.stored_md5));
+    let checksum = new.map(|a| a.checksum.cast_signed());
+    let md5 = new.and_then(|a| a.md5.as_deref()).map(clean);
+    let stored_md5 = new.and_then(|a| a.stored_md5.as_deref()).map(clean);
     let (number, kind, known) = (level as i32, i32::from(content_type.0), known(expect));
     let rows = write(
         &stores.pool,
@@ -153,6 +154,7 @@ async fn attach(
             &compression,
             &bytes,
             &stored,
+            &checksum,
             &md5,
             &stored_md5,
             &stores.shard,
@@ -186,6 +188,25 @@ pub(super) async fn delete_attachment(
         return Err(Error::new(ErrorKind::BadRequest, "the DICOM file goes with its instance"));
     }
     attach(stores, (level, id), content_type, expect, None).await.map(|_| ())
+}
+
+/// Notes the MD5s of an attachment, if it still has this blob.
+pub(super) async fn note_md5s(pool: &Pool, (level, id): (Level, OrthancId), of: &Attachment) -> Result<()> {
+    let kind = i32::from(of.content_type.0);
+    let (md5, stored_md5) = (of.md5.as_deref().map(clean), of.stored_md5.as_deref().map(clean));
+    let (table, visible) = (table(level), visible(level));
+    let statement = if level == Level::Instance && of.content_type == ContentType::DICOM {
+        format!(
+            "UPDATE {table} t SET md5 = $3, stored_md5 = $4
+             WHERE t.public_id = $1 AND t.blob = $2 AND {visible} AND $5::int2 = 3 AND $6::integer = 1"
+        )
+    } else {
+        format!(
+            "UPDATE attachment a SET md5 = $3, stored_md5 = $4 FROM {table} t
+             WHERE t.public_id = $1 AND {visible} AND a.level = $5 AND a.resource = t.id AND a.type = $6 AND a.blob = $2"
+        )
+    };
+    write(pool, &statement, &[&id.0.as_slice(), &of.id.0, &md5, &stored_md5, &(level as i16), &kind]).await.map(drop)
 }
 
 /// Adds and removes labels.

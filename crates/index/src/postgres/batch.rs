@@ -26,13 +26,13 @@ const STUDY: [Tag; 8] = [
 const SERIES: [Tag; 4] = [tags::SERIES_INSTANCE_UID, tags::MODALITY, Tag(0x0008, 0x103E), Tag(0x0018, 0x0015)];
 
 /// How many values `store_1` takes.
-const COUNT: usize = 68;
+const COUNT: usize = 69;
 
 /// The statement that calls it.
 pub(super) fn call() -> &'static str {
     static CALL: LazyLock<String> = LazyLock::new(|| {
         let values: Vec<String> = (1..=COUNT).map(|n| format!("${n}")).collect();
-        format!("SELECT at, instance_row, hidden, their_md5 FROM store_1({})", values.join(", "))
+        format!("SELECT at, instance_row, hidden, their_bytes, their_checksum FROM store_1({})", values.join(", "))
     });
     &CALL
 }
@@ -181,8 +181,9 @@ impl<'n> Arguments<'n> {
         column!(|i: &Item| compression_number(i.new.blob.compression));
         column!(|i: &Item| i.bytes);
         column!(|i: &Item| i.stored);
-        column!(|i: &'n Item| clean(&i.new.blob.md5));
-        column!(|i: &'n Item| (i.new.blob.stored_md5 != i.new.blob.md5).then(|| clean(&i.new.blob.stored_md5)));
+        column!(|i: &Item| i.new.blob.checksum.cast_signed());
+        column!(|i: &'n Item| i.new.blob.md5.as_deref().map(clean));
+        column!(|i: &'n Item| i.new.blob.stored_md5.as_deref().map(clean));
         column!(|i: &Item| i.pixel_offset);
         column!(|i: &Item| i.tail_offset);
         column!(|i: &'n Item| i.tags.as_str());

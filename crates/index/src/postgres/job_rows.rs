@@ -165,7 +165,7 @@ pub(super) async fn output(pool: &Pool, id: JobId, key: &str) -> Result<JobOutpu
                  UPDATE job_output o SET used_seq = nextval('job_output_seq') FROM found f
                  WHERE o.job = f.job AND md5(o.key) = md5($2) AND o.key = $2
                      AND f.used_seq < (SELECT max(x.used_seq) FROM job_output x)
-             ) SELECT blob, size_bytes, md5, mime, file_name FROM found",
+             ) SELECT blob, size_bytes, mime, file_name FROM found",
         )
         .await
         .map_err(sql)?;
@@ -173,8 +173,7 @@ pub(super) async fn output(pool: &Pool, id: JobId, key: &str) -> Result<JobOutpu
     Ok(JobOutput {
         blob: AttachmentId(row.get(0)),
         size_bytes: u64::try_from(row.get::<_, i64>(1)).unwrap_or(0),
-        md5: row.get(2),
-        mime: row.get(3),
-        file_name: row.get(4),
+        mime: row.get(2),
+        file_name: row.get(3),
     })
 }

@@ -341,7 +341,6 @@ impl PostgresIndex {
                     &texts(|o| &o.key),
                     &blobs,
                     &sizes,
-                    &texts(|o| &o.blob.md5),
                     &texts(|o| &o.mime),
                     &texts(|o| &o.file_name),
                     &i64::from(limits.history),
@@ -357,7 +356,7 @@ impl PostgresIndex {
 
 const FINISH: &str =
     "SELECT job_finish_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-    $21, $22, $23, $24)";
+    $21, $22, $23)";
 
 /// Nothing if the row is damaged.
 fn claimed_job(row: &Row, claim: Claim) -> Option<ClaimedJob> {

@@ -73,16 +73,16 @@ fn children(level: Level) -> &'static str {
     }
 }
 
-const FILE: &str = "json_build_array(t.blob, 1, t.compression, t.dicom_bytes, t.dicom_stored_bytes, t.md5, t.stored_md5,
-    t.blob_revision)::text";
+const FILE: &str = "json_build_array(t.blob, 1, t.compression, t.dicom_bytes, t.dicom_stored_bytes, t.checksum, t.md5,
+    t.stored_md5, t.blob_revision)::text";
 
 /// The statement that reads resources: `from` names their rows `t`.
 pub(super) fn statement(level: Level, fields: Fields, from: &str, rest: &str) -> String {
     let number = level as u8;
     let when = |wanted: bool, column: String| if wanted { column } else { "NULL".to_owned() };
     let attachments = format!(
-        "ARRAY(SELECT json_build_array(a.blob, a.type, a.compression, a.size_bytes, a.stored_bytes, a.md5, a.stored_md5,
-         a.revision)::text FROM attachment a WHERE a.level = {number} AND a.resource = t.id ORDER BY a.type)"
+        "ARRAY(SELECT json_build_array(a.blob, a.type, a.compression, a.size_bytes, a.stored_bytes, a.checksum, a.md5,
+         a.stored_md5, a.revision)::text FROM attachment a WHERE a.level = {number} AND a.resource = t.id ORDER BY a.type)"
     );
     let attachments = if level == Level::Instance { format!("{FILE} || {attachments}") } else { attachments };
     let labels = format!("ARRAY(SELECT l.label FROM label l WHERE l.level = {number} AND l.resource = t.id)");
@@ -156,11 +156,11 @@ pub(super) fn resource(row: &Row, level: Level, fields: Fields) -> Result<Resour
     })
 }
 
-/// Reads `[blob, type, compression, size, stored size, md5, stored md5, revision]`.
+/// Reads `[blob, type, compression, size, stored size, checksum, md5, stored md5, revision]`.
 fn attachment(text: &str) -> Result<Attachment> {
-    type Columns = (String, u16, u8, u64, u64, String, Option<String>, i64);
+    type Columns = (String, u16, u8, u64, u64, i64, Option<String>, Option<String>, i64);
     let damaged = |e| Error::new(ErrorKind::Database, "an attachment's row is damaged").caused_by(e);
-    let (blob, content_type, compression, size_bytes, stored_size_bytes, md5, stored_md5, revision): Columns =
+    let (blob, content_type, compression, size_bytes, stored_size_bytes, checksum, md5, stored_md5, revision): Columns =
         serde_json::from_str(text).map_err(damaged)?;
     Ok(Attachment {
         id: blob.parse::<AttachmentId>()?,
@@ -168,8 +168,9 @@ fn attachment(text: &str) -> Result<Attachment> {
         compression: if compression == 2 { Compression::Zlib } else { Compression::None },
         size_bytes,
         stored_size_bytes,
-        stored_md5: stored_md5.unwrap_or_else(|| md5.clone()),
+        checksum: checksum.cast_unsigned(),
         md5,
+        stored_md5,
         revision,
     })
 }

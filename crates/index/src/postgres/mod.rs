@@ -183,6 +183,10 @@ impl Annotations for PostgresIndex {
         annotations::delete_attachment(&self.stores, (level, id), content_type, expect).await
     }
 
+    async fn note_md5s(&self, level: Level, id: OrthancId, attachment: Attachment) -> Result<()> {
+        annotations::note_md5s(&self.pool, (level, id), &attachment).await
+    }
+
     async fn change_labels(&self, level: Level, id: OrthancId, add: &BTreeSet<String>, remove: &BTreeSet<String>) -> Result<()> {
         annotations::change_labels(&self.pool, (level, id), add, remove).await
     }

@@ -61,11 +61,11 @@ impl Item {
         Stored { ids: self.new.ids, status, keeps_blob: status == StoreStatus::Success }
     }
 
-    fn keeps_old(&self, old_md5: &str) -> bool {
+    fn keeps_old(&self, old: &Existing) -> bool {
         match self.new.overwrite {
             Overwrite::Never => true,
             Overwrite::Always => false,
-            Overwrite::IfChanged => !old_md5.is_empty() && old_md5 == self.new.blob.md5,
+            Overwrite::IfChanged => (old.bytes, old.checksum) == (self.bytes, self.new.blob.checksum.cast_signed()),
         }
     }
 }
@@ -76,7 +76,8 @@ struct Existing {
     row: i64,
     /// The leftover of a deleted series.
     hidden: bool,
-    md5: String,
+    bytes: i64,
+    checksum: i64,
 }
 
 /// Stores instances with different public ids. Each gets its own outcome.
@@ -96,7 +97,7 @@ pub(super) async fn store(stores: &Stores, items: &[Item]) -> Vec<Result<Stored>
             Ok(existing) => {
                 for old in &existing {
                     let at = open[old.at];
-                    if !old.hidden && items[at].keeps_old(&old.md5) {
+                    if !old.hidden && items[at].keeps_old(old) {
                         outcomes[at] = Some(Ok(items[at].answer(StoreStatus::AlreadyStored)));
                     } else {
                         replaced.push(at);
@@ -161,7 +162,8 @@ async fn call_on(client: &Object, stores: &Stores, batch: &[&Item], mut tries: u
                     at: usize::try_from(row.get::<_, i32>(0) - 1).unwrap_or(0),
                     row: row.get(1),
                     hidden: row.get(2),
-                    md5: row.get(3),
+                    bytes: row.get(3),
+                    checksum: row.get(4),
                 };
                 return Ok(result?.iter().map(existing).collect());
             }
@@ -189,7 +191,7 @@ async fn alone(stores: &Stores, item: &Item) -> Result<Stored> {
 async fn replace(client: &mut Object, stores: &Stores, item: &Item) -> Result<Option<Stored>, Failure> {
     let existing = call_on(client, stores, &[item], 1).await?;
     let Some(old) = existing.first() else { return Ok(Some(item.answer(StoreStatus::Success))) };
-    if !old.hidden && item.keeps_old(&old.md5) {
+    if !old.hidden && item.keeps_old(old) {
         return Ok(Some(item.answer(StoreStatus::AlreadyStored)));
     }
     let arguments = batch::Arguments::new(stores, &[item])?;

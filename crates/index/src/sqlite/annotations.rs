@@ -173,13 +173,12 @@ pub(super) fn set_attachment(
         discard(conn, old.blob)?;
     }
     let statement = if in_row(level, new.content_type) {
-        "UPDATE instance SET blob = ?4, compression = ?5, md5 = ?8, stored_md5 = ?9, blob_revision = ?10
+        "UPDATE instance SET blob = ?4, compression = ?5, checksum = ?8, md5 = ?9, stored_md5 = ?10, blob_revision = ?11
          WHERE id = ?2 AND ?1 = 3 AND ?3 = 1 AND ?6 >= 0 AND ?7 >= 0"
     } else {
-        "INSERT OR REPLACE INTO attachment (level, resource, type, blob, compression, size_bytes, stored_bytes, md5, stored_md5,
-         revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+        "INSERT OR REPLACE INTO attachment (level, resource, type, blob, compression, size_bytes, stored_bytes, checksum, md5,
+         stored_md5, revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
     };
-    let stored_md5 = (new.stored_md5 != new.md5).then_some(&new.stored_md5);
     conn.prepare_cached(statement)
         .and_then(|mut s| {
             s.execute(params![
@@ -190,8 +189,9 @@ pub(super) fn set_attachment(
                 compression_number(new.compression),
                 bytes,
                 stored,
+                new.checksum.cast_signed(),
                 new.md5,
-                stored_md5,
+                new.stored_md5,
                 revision
             ])
         })
@@ -229,6 +229,18 @@ pub(super) fn delete_attachment(
         batch.change(ChangeType::UpdatedAttachment, level, row, id)?;
     }
     Ok(())
+}
+
+/// Notes the MD5s of an attachment, if it still has this blob.
+pub(super) fn note_md5s(batch: &mut Batch<'_>, (level, id): (Level, OrthancId), of: &Attachment) -> Result<()> {
+    let Some(row) = rows::resolve(batch.conn, level, id)? else { return Ok(()) };
+    let statement = if in_row(level, of.content_type) {
+        "UPDATE instance SET md5 = ?5, stored_md5 = ?6 WHERE id = ?2 AND blob = ?4 AND ?1 = 3 AND ?3 = 1"
+    } else {
+        "UPDATE attachment SET md5 = ?5, stored_md5 = ?6 WHERE level = ?1 AND resource = ?2 AND type = ?3 AND blob = ?4"
+    };
+    let values = params![level as u8, row, of.content_type.0, of.id.0.as_bytes(), of.md5, of.stored_md5];
+    batch.conn.prepare_cached(statement).and_then(|mut s| s.execute(values)).map(drop).map_err(sql)
 }
 
 /// Adds and removes labels.

@@ -161,19 +161,13 @@ pub(super) fn waiting(conn: &Connection, now: i64) -> Result<Vec<Waiting>> {
 /// An output, and whether it is the one that was read last.
 pub(super) fn output(conn: &Connection, job: JobId, name: &str) -> Result<(JobOutput, bool)> {
     conn.prepare_cached(
-        "SELECT o.blob, o.size_bytes, o.md5, o.mime, o.file_name, o.used_seq = (SELECT max(used_seq) FROM job_output)
+        "SELECT o.blob, o.size_bytes, o.mime, o.file_name, o.used_seq = (SELECT max(used_seq) FROM job_output)
          FROM job j JOIN job_output o ON o.job = j.seq WHERE j.id = ?1 AND o.key = ?2 AND j.state = 'S'",
     )
     .and_then(|mut s| {
         s.query_row(params![key(&job.0), clean(name)], |r| {
-            let output = JobOutput {
-                blob: blob_column(r, 0)?,
-                size_bytes: r.get(1)?,
-                md5: r.get(2)?,
-                mime: r.get(3)?,
-                file_name: r.get(4)?,
-            };
-            Ok((output, r.get(5)?))
+            let output = JobOutput { blob: blob_column(r, 0)?, size_bytes: r.get(1)?, mime: r.get(2)?, file_name: r.get(3)? };
+            Ok((output, r.get(4)?))
         })
         .optional()
     })

@@ -282,13 +282,13 @@ pub(super) fn settle(
 
 fn publish(conn: &Connection, row: i64, output: &NewOutput) -> Result<()> {
     conn.prepare_cached(
-        "INSERT INTO job_output (job, key, blob, size_bytes, md5, mime, file_name, used_seq)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT coalesce(max(used_seq), 0) + 1 FROM job_output))",
+        "INSERT INTO job_output (job, key, blob, size_bytes, mime, file_name, used_seq)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT coalesce(max(used_seq), 0) + 1 FROM job_output))",
     )
     .and_then(|mut s| {
         let (blob, size) = (key(&output.blob.id.0), output.blob.size_bytes as i64);
         let (name, mime, file) = (clean(&output.key), clean(&output.mime), clean(&output.file_name));
-        s.execute(params![row, name, blob, size, clean(&output.blob.md5), mime, file])
+        s.execute(params![row, name, blob, size, mime, file])
     })
     .map_err(sql)?;
     Ok(())

@@ -37,7 +37,7 @@ fn statement(level: Level) -> &'static str {
             "SELECT p.public_id, st.public_id, se.public_id, t.public_id, st.patient_tags, st.tags, se.tags, t.tags, t.metadata,
              t.revisions, 0, 0, 0, t.size_bytes, t.stored_bytes, '[]', '[]',
              NULL, 1, 0, NULL, t.index_in_series, t.pixel_offset, t.tail_offset,
-             t.blob, 1, t.compression, t.dicom_bytes, t.dicom_stored_bytes, t.md5, t.stored_md5, t.blob_revision
+             t.blob, 1, t.compression, t.dicom_bytes, t.dicom_stored_bytes, t.checksum, t.md5, t.stored_md5, t.blob_revision
              FROM instance t JOIN series se ON se.id = t.series JOIN study st ON st.id = se.study
              JOIN patient p ON p.id = st.patient WHERE t.id = ?1"
         }
@@ -114,24 +114,24 @@ fn own(columns: &Row<'_>, level: Level, fields: Fields) -> Result<Resource> {
     .map_err(sql)
 }
 
-/// Reads `blob, type, compression, size, stored size, md5, stored md5, revision`.
+/// Reads `blob, type, compression, size, stored size, checksum, md5, stored md5, revision`.
 fn attachment(row: &Row<'_>, at: usize) -> rusqlite::Result<Attachment> {
-    let md5: String = row.get(at + 5)?;
     Ok(Attachment {
         id: blob_column(row, at)?,
         content_type: ContentType(row.get(at + 1)?),
         compression: if row.get::<_, i64>(at + 2)? == 2 { Compression::Zlib } else { Compression::None },
         size_bytes: row.get(at + 3)?,
         stored_size_bytes: row.get(at + 4)?,
-        stored_md5: row.get::<_, Option<String>>(at + 6)?.unwrap_or_else(|| md5.clone()),
-        md5,
-        revision: row.get(at + 7)?,
+        checksum: row.get::<_, i64>(at + 5)?.cast_unsigned(),
+        md5: row.get(at + 6)?,
+        stored_md5: row.get(at + 7)?,
+        revision: row.get(at + 8)?,
     })
 }
 
 fn attachments(conn: &Connection, level: Level, row: i64) -> Result<Vec<Attachment>> {
     conn.prepare_cached(
-        "SELECT blob, type, compression, size_bytes, stored_bytes, md5, stored_md5, revision
+        "SELECT blob, type, compression, size_bytes, stored_bytes, checksum, md5, stored_md5, revision
          FROM attachment WHERE level = ?1 AND resource = ?2 ORDER BY type",
     )
     .and_then(|mut s| s.query_map(params![level as u8, row], |r| attachment(r, 0))?.collect())

@@ -209,6 +209,10 @@ impl Annotations for SqliteIndex {
         self.writer.run(move |batch| annotations::delete_attachment(batch, (level, id), content_type, expect)).await
     }
 
+    async fn note_md5s(&self, level: Level, id: OrthancId, attachment: Attachment) -> Result<()> {
+        self.writer.run(move |batch| annotations::note_md5s(batch, (level, id), &attachment)).await
+    }
+
     async fn change_labels(&self, level: Level, id: OrthancId, add: &BTreeSet<String>, remove: &BTreeSet<String>) -> Result<()> {
         let (add, remove) = (add.clone(), remove.clone());
         self.writer.run(move |batch| annotations::change_labels(batch, (level, id), &add, &remove)).await

@@ -22,9 +22,9 @@ const FILL: &str = "
     INSERT INTO series (id, study, public_id, series_uid, modality, last_update, tags, metadata)
         SELECT v, v / 2, randomblob(20), '2.' || v, 'CT', 0, '{}', '{}' FROM n;
     WITH RECURSIVE n (v) AS (SELECT 0 UNION ALL SELECT v + 1 FROM n WHERE v < 99999)
-    INSERT INTO instance (id, series, public_id, sop_uid, sop_class, blob, compression, dicom_bytes, dicom_stored_bytes, md5,
+    INSERT INTO instance (id, series, public_id, sop_uid, sop_class, blob, compression, dicom_bytes, dicom_stored_bytes, checksum,
             size_bytes, stored_bytes, tags, metadata)
-        SELECT v, v / 50, randomblob(20), '3.' || v, '', randomblob(16), 1, 1, 1, '', 1, 1, '{}', '{}' FROM n;
+        SELECT v, v / 50, randomblob(20), '3.' || v, '', randomblob(16), 1, 1, 1, 0, 1, 1, '{}', '{}' FROM n;
     INSERT INTO change (type, level, resource, public_id, at) SELECT 2, 3, id, public_id, 0 FROM instance;
     INSERT INTO label (label, level, resource) SELECT 'l', 1, id FROM study WHERE id < 10;";
 

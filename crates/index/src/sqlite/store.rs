@@ -42,7 +42,7 @@ pub(super) fn store(batch: &mut Batch<'_>, new: &NewInstance) -> Result<Stored> 
         let old = existing(batch, new.ids.instance)?;
         if old.deleted {
             delete::purge_instance(batch, old.id)?;
-        } else if keeps_old(new, &old.md5) {
+        } else if keeps_old(new, &old) {
             return Ok(Stored { ids: new.ids, status: StoreStatus::AlreadyStored, keeps_blob: false });
         } else {
             delete::delete(batch, Level::Instance, new.ids.instance)?;
@@ -50,27 +50,33 @@ pub(super) fn store(batch: &mut Batch<'_>, new: &NewInstance) -> Result<Stored> 
     }
 }
 
-fn keeps_old(new: &NewInstance, old_md5: &str) -> bool {
+fn keeps_old(new: &NewInstance, old: &Existing) -> bool {
     match new.overwrite {
         Overwrite::Never => true,
         Overwrite::Always => false,
-        Overwrite::IfChanged => !old_md5.is_empty() && old_md5 == new.blob.md5,
+        Overwrite::IfChanged => (old.bytes, old.checksum) == (new.blob.size_bytes, new.blob.checksum.cast_signed()),
     }
 }
 
 struct Existing {
     id: i64,
     deleted: bool,
-    md5: String,
+    bytes: u64,
+    checksum: i64,
 }
 
 fn existing(batch: &Batch<'_>, id: OrthancId) -> Result<Existing> {
     batch
         .conn
         .prepare_cached(
-            "SELECT i.id, se.deleted, i.md5 FROM instance i JOIN series se ON se.id = i.series WHERE i.public_id = ?1",
+            "SELECT i.id, se.deleted, i.dicom_bytes, i.checksum
+             FROM instance i JOIN series se ON se.id = i.series WHERE i.public_id = ?1",
         )
-        .and_then(|mut s| s.query_row([id.0], |r| Ok(Existing { id: r.get(0)?, deleted: r.get(1)?, md5: r.get(2)? })))
+        .and_then(|mut s| {
+            let old =
+                |r: &rusqlite::Row<'_>| Ok(Existing { id: r.get(0)?, deleted: r.get(1)?, bytes: r.get(2)?, checksum: r.get(3)? });
+            s.query_row([id.0], old)
+        })
         .map_err(sql)
 }
 
@@ -78,13 +84,12 @@ fn existing(batch: &Batch<'_>, id: OrthancId) -> Result<Existing> {
 fn insert(batch: &Batch<'_>, new: &NewInstance, series: i64) -> Result<Option<i64>> {
     let own = &new.tags[Level::Instance as usize];
     let blob = &new.blob;
-    let stored_md5 = (blob.stored_md5 != blob.md5).then_some(blob.stored_md5.as_str());
     let mut statement = batch
         .conn
         .prepare_cached(
             "INSERT INTO instance (series, index_in_series, public_id, sop_uid, sop_class, blob, compression, dicom_bytes,
-             dicom_stored_bytes, md5, stored_md5, pixel_offset, tail_offset, size_bytes, stored_bytes, tags, metadata)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?8, ?9, ?14, ?15)
+             dicom_stored_bytes, checksum, md5, stored_md5, pixel_offset, tail_offset, size_bytes, stored_bytes, tags, metadata)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?8, ?9, ?15, ?16)
              ON CONFLICT (public_id) DO NOTHING",
         )
         .map_err(sql)?;
@@ -99,8 +104,9 @@ fn insert(batch: &Batch<'_>, new: &NewInstance, series: i64) -> Result<Option<i6
             compression_number(blob.compression),
             size(blob.size_bytes)?,
             size(blob.stored_size_bytes)?,
+            blob.checksum.cast_signed(),
             blob.md5,
-            stored_md5,
+            blob.stored_md5,
             new.pixel_offset.map(size).transpose()?,
             new.tail_offset.map(size).transpose()?,
             tags_json(own)?,

@@ -3,7 +3,7 @@
 use crate::fixture::*;
 use crate::for_each_index;
 use model::ports::index::Expect;
-use model::{ChangeType, ContentType, ErrorKind, Level, MetadataKind, OrthancId};
+use model::{Attachment, ChangeType, ContentType, ErrorKind, Level, MetadataKind, OrthancId};
 use std::collections::BTreeSet;
 
 const USER: MetadataKind = MetadataKind(1024);
@@ -82,7 +82,7 @@ async fn the_dicom_file_can_be_replaced(db: &mut Fresh) {
     let of = put(&**db, ["P", "1", "2", "3"]).await;
     let old = get(&**db, Level::Instance, of.instance).await.unwrap().attachments.remove(0);
     let mut new = attachment(blob(&**db).await, ContentType::DICOM, 1000);
-    (new.stored_size_bytes, new.stored_md5, new.compression) = (400, "ff".repeat(16), model::Compression::Zlib);
+    (new.stored_size_bytes, new.stored_md5, new.compression) = (400, Some("ff".repeat(16)), model::Compression::Zlib);
     let revision = db.set_attachment(Level::Instance, of.instance, new.clone(), Expect::Revision(Some(0))).await.unwrap();
     new.revision = 1;
     assert_eq!(revision, 1);
@@ -92,6 +92,46 @@ async fn the_dicom_file_can_be_replaced(db: &mut Fresh) {
     assert_eq!(db.deleted_blobs(10, std::time::Duration::ZERO).await.unwrap(), [old.id]);
     let kept = db.delete_attachment(Level::Instance, of.instance, ContentType::DICOM, Expect::Anything).await.unwrap_err();
     assert_eq!(kept.kind(), ErrorKind::BadRequest);
+}
+
+async fn md5s_are_noted_for_the_blob_that_they_are_of(db: &mut Fresh) {
+    let of = put(&**db, ["P", "1", "2", "3"]).await;
+    let found = async |level: Level, kind| {
+        let all = get(&**db, level, of.at(level)).await.unwrap().attachments;
+        all.into_iter().find(|a| a.content_type == kind).unwrap()
+    };
+    for level in Level::ALL {
+        db.set_attachment(level, of.at(level), attachment(blob(&**db).await, ContentType(1024), 5), Expect::Anything)
+            .await
+            .unwrap();
+    }
+    let users = Level::ALL.map(|level| (level, ContentType(1024)));
+    for (level, kind) in users.into_iter().chain([(Level::Instance, ContentType::DICOM)]) {
+        let id = of.at(level);
+        let unknown = found(level, kind).await;
+        assert_eq!((&unknown.md5, &unknown.stored_md5), (&None, &None));
+        assert_eq!(unknown.checksum, !unknown.size_bytes, "also one that is no positive SQL integer");
+        let before = (feed(&**db).await, get(&**db, level, id).await.unwrap().metadata);
+        let known = Attachment { md5: Some("aa".repeat(16)), stored_md5: Some("bb".repeat(16)), ..unknown.clone() };
+        for _ in 0..2 {
+            db.note_md5s(level, id, known.clone()).await.unwrap();
+            assert_eq!(found(level, kind).await, known);
+        }
+        assert_eq!((feed(&**db).await, get(&**db, level, id).await.unwrap().metadata), before, "nothing else changed");
+        // Another process read what is replaced by now, or is looking for what is gone.
+        let replaced = Attachment { id: blob(&**db).await, md5: None, stored_md5: None, ..known.clone() };
+        db.set_attachment(level, id, replaced.clone(), Expect::Anything).await.unwrap();
+        db.note_md5s(level, id, known.clone()).await.unwrap();
+        db.note_md5s(level, NOBODY, Attachment { id: replaced.id, ..known.clone() }).await.unwrap();
+        assert_eq!(found(level, kind).await, Attachment { revision: known.revision + 1, ..replaced });
+    }
+    // A file that is stored without any MD5 stays so.
+    let mut none = instance(&**db, ["P", "1", "2", "4"]).await;
+    (none.blob.md5, none.blob.stored_md5) = (Some(String::new()), Some(String::new()));
+    let expected = none.blob.clone();
+    let other = put_new(&**db, none).await;
+    assert_eq!(get(&**db, Level::Instance, other.instance).await.unwrap().attachments, [expected]);
+    assert_consistent(&**db).await;
 }
 
 async fn labels_come_and_go(db: &mut Fresh) {
@@ -122,6 +162,7 @@ for_each_index!(
     own_metadata_make_no_change,
     attachments_have_revisions_and_sizes,
     the_dicom_file_can_be_replaced,
+    md5s_are_noted_for_the_blob_that_they_are_of,
     labels_come_and_go,
     patients_are_protected,
 );

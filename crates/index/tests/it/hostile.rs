@@ -37,7 +37,7 @@ async fn values_come_back_and_are_found(db: &mut Fresh) {
         new.tags[2].put(tags::MODALITY, *value);
         new.sop_class_uid = (*value).into();
         new.transfer_syntax_uid = (*value).into();
-        new.blob.md5 = (*value).into();
+        new.blob.md5 = Some((*value).into());
         new.metadata[3].insert(MetadataKind(1024), (*value).into());
         let of = put_new(&**db, new).await;
         let clean = value.replace('\0', " ");

@@ -6,7 +6,8 @@ use model::instance::Overwrite;
 use model::ports::index::Expect;
 use model::query::{Rule, TagConstraint};
 use model::{
-    AttachmentId, ChangeType, ContentType, ErrorKind, FindRequest, Level, MetadataKind, OrthancId, Reread, StoreStatus, tags,
+    Attachment, AttachmentId, ChangeType, ContentType, ErrorKind, FindRequest, Level, MetadataKind, OrthancId, Reread,
+    StoreStatus, tags,
 };
 use std::collections::BTreeMap;
 
@@ -85,10 +86,12 @@ async fn an_overwritten_instance_is_a_new_one(db: &mut Fresh) {
     let ids = put(&**db, ["P", "1", "2", "3"]).await;
     put(&**db, ["P", "1", "2", "4"]).await;
     let old = get(&**db, Level::Instance, ids.instance).await.unwrap().attachments[0].id;
-    for (overwrite, bytes) in [(Overwrite::IfChanged, 2000), (Overwrite::Always, 2000)] {
+    for (overwrite, bytes, checksum) in
+        [(Overwrite::IfChanged, 2000, 1), (Overwrite::IfChanged, 2000, 2), (Overwrite::Always, 2000, 2)]
+    {
         let mut new = instance(&**db, ["P", "1", "2", "3"]).await;
         new.overwrite = overwrite;
-        new.blob = attachment(new.blob.id, ContentType::DICOM, bytes);
+        new.blob = Attachment { checksum, ..attachment(new.blob.id, ContentType::DICOM, bytes) };
         let blob = new.blob.id;
         put_new(&**db, new).await;
         let found = get(&**db, Level::Instance, ids.instance).await.unwrap();
@@ -100,7 +103,7 @@ async fn an_overwritten_instance_is_a_new_one(db: &mut Fresh) {
     assert_eq!((series.counts.instances, series.size_bytes), (2, 3000));
     assert_eq!(series.children.last(), Some(&ids.instance), "the order of creation is the order of arrival");
     let deleted = db.deleted_blobs(10, std::time::Duration::ZERO).await.unwrap();
-    assert_eq!((deleted.len(), deleted.contains(&old)), (2, true));
+    assert_eq!((deleted.len(), deleted.contains(&old)), (3, true));
 }
 
 async fn overwriting_the_only_instance_recreates_its_parents(db: &mut Fresh) {

@@ -114,6 +114,10 @@ pub trait Annotations: Send + Sync {
     /// `UnknownResource`, `InexistentItem`, `Revision`.
     async fn delete_attachment(&self, level: Level, id: OrthancId, content_type: ContentType, expect: Expect) -> Result<()>;
 
+    /// Notes the MD5s of an attachment, which nobody had computed yet. Nothing happens if the attachment is gone, or has another
+    /// blob by now. Appends no change; the revision stays.
+    async fn note_md5s(&self, level: Level, id: OrthancId, attachment: Attachment) -> Result<()>;
+
     /// Adds (or removes) labels.
     ///
     /// # Errors

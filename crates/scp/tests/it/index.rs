@@ -100,6 +100,10 @@ impl Annotations for RememberingIndex {
         unused()
     }
 
+    async fn note_md5s(&self, _: Level, _: OrthancId, _: Attachment) -> Result<()> {
+        unused()
+    }
+
     async fn change_labels(&self, _: Level, _: OrthancId, _: &BTreeSet<String>, _: &BTreeSet<String>) -> Result<()> {
         unused()
     }

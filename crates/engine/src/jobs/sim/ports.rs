@@ -248,6 +248,7 @@ forward! { Annotations {}
     set_metadata(level: Level, id: OrthancId, kind: MetadataKind, value: &str, expect: Expect) -> i64;
     delete_metadata(level: Level, id: OrthancId, kind: MetadataKind, expect: Expect) -> ();
     set_attachment(level: Level, id: OrthancId, attachment: Attachment, expect: Expect) -> i64;
+    note_md5s(level: Level, id: OrthancId, attachment: Attachment) -> ();
     delete_attachment(level: Level, id: OrthancId, content_type: ContentType, expect: Expect) -> ();
     change_labels(level: Level, id: OrthancId, add: &BTreeSet<String>, remove: &BTreeSet<String>) -> ();
     labels() -> BTreeSet<String>;

@@ -50,7 +50,6 @@ CREATE TABLE job_output (
     size_bytes bigint NOT NULL,
     used_seq bigint NOT NULL,
     key text COLLATE "C" NOT NULL,
-    md5 text NOT NULL,
     mime text NOT NULL,
     file_name text NOT NULL
 );

@@ -111,12 +111,13 @@ CREATE TABLE instance (
     public_id BLOB NOT NULL,
     sop_uid TEXT,
     sop_class TEXT NOT NULL,
-    -- the DICOM file; `stored_md5` is NULL if it equals `md5`
+    -- the DICOM file; `checksum` is the XXH3-64 of its content, an MD5 is NULL until somebody asks for it, and empty if there is none
     blob BLOB NOT NULL,
     compression INTEGER NOT NULL,
     dicom_bytes INTEGER NOT NULL,
     dicom_stored_bytes INTEGER NOT NULL,
-    md5 TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
+    md5 TEXT,
     stored_md5 TEXT,
     blob_revision INTEGER NOT NULL DEFAULT 0,
     pixel_offset INTEGER,
@@ -141,7 +142,8 @@ CREATE TABLE attachment (
     compression INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL,
     stored_bytes INTEGER NOT NULL,
-    md5 TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
+    md5 TEXT,
     stored_md5 TEXT,
     revision INTEGER NOT NULL,
     PRIMARY KEY (level, resource, type)

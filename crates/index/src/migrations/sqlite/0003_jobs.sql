@@ -57,7 +57,6 @@ CREATE TABLE job_output (
     key TEXT NOT NULL,
     blob BLOB NOT NULL,
     size_bytes INTEGER NOT NULL,
-    md5 TEXT NOT NULL,
     mime TEXT NOT NULL,
     file_name TEXT NOT NULL,
     -- in order of the last reads

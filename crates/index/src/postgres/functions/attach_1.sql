@@ -3,7 +3,8 @@
 -- Raises PL001 if the intent of the blob is gone.
 CREATE FUNCTION attach_1 (
     of_level integer, of_id bytea, of_type integer, known bigint, new_blob uuid, a_node uuid, a_prefix bytea, a_mask text,
-    new_compression smallint, new_size bigint, new_stored bigint, new_md5 text, new_stored_md5 text, a_shard integer,
+    new_compression smallint, new_size bigint, new_stored bigint, new_checksum bigint, new_md5 text,
+    new_stored_md5 text, a_shard integer,
     OUT outcome integer, OUT revision bigint
 ) LANGUAGE plpgsql AS $attach$
 #variable_conflict use_column
@@ -55,17 +56,19 @@ BEGIN
         dicom_bytes = r.dicom_bytes + more * is_dicom, dicom_stored_bytes = r.dicom_stored_bytes + more_stored * is_dicom
     WHERE r.id = path.i;
     IF in_row THEN
-        UPDATE instance r SET blob = new_blob, compression = new_compression, md5 = new_md5, stored_md5 = new_stored_md5,
-            blob_revision = revision
+        UPDATE instance r SET blob = new_blob, compression = new_compression, checksum = new_checksum, md5 = new_md5,
+            stored_md5 = new_stored_md5, blob_revision = revision
         WHERE r.id = own;
     ELSIF new_blob IS NULL THEN
         DELETE FROM attachment a WHERE a.level = of_level AND a.resource = own AND a.type = of_type;
     ELSE
-        INSERT INTO attachment (level, resource, type, blob, compression, size_bytes, stored_bytes, md5, stored_md5, revision)
-        VALUES (of_level, own, of_type, new_blob, new_compression, new_size, new_stored, new_md5, new_stored_md5, revision)
+        INSERT INTO attachment (level, resource, type, blob, compression, size_bytes, stored_bytes, checksum, md5, stored_md5,
+            revision)
+        VALUES (of_level, own, of_type, new_blob, new_compression, new_size, new_stored, new_checksum, new_md5, new_stored_md5,
+            revision)
         ON CONFLICT (level, resource, type) DO UPDATE SET blob = excluded.blob, compression = excluded.compression,
-            size_bytes = excluded.size_bytes, stored_bytes = excluded.stored_bytes, md5 = excluded.md5,
-            stored_md5 = excluded.stored_md5, revision = excluded.revision;
+            size_bytes = excluded.size_bytes, stored_bytes = excluded.stored_bytes, checksum = excluded.checksum,
+            md5 = excluded.md5, stored_md5 = excluded.stored_md5, revision = excluded.revision;
     END IF;
     IF new_blob IS NOT NULL THEN
         UPDATE blob_intent b SET settled = b.settled | a_mask::bit varying

@@ -123,7 +123,7 @@ CREATE FUNCTION job_finish_1 (
     a_job uuid, a_owner uuid, a_epoch bigint, a_positions bigint[], a_outcomes text[], a_progress double precision, a_content text,
     a_end text, a_code integer, a_details text, a_payload text, a_canceled integer,
     a_node uuid, a_prefix bytea[], a_mask text[],
-    o_key text[], o_blob uuid[], o_size bigint[], o_md5 text[], o_mime text[], o_file text[],
+    o_key text[], o_blob uuid[], o_size bigint[], o_mime text[], o_file text[],
     a_history bigint, a_outputs bigint, a_most bigint
 ) RETURNS text LANGUAGE plpgsql AS $finish$
 DECLARE
@@ -147,9 +147,9 @@ BEGIN
                 RAISE EXCEPTION 'the blob is not reserved any more' USING ERRCODE = 'PL001';
             END IF;
             DELETE FROM blob_intent b WHERE b.prefix = ANY (a_prefix) AND position(B'0' IN b.settled) = 0;
-            INSERT INTO job_output (job, blob, size_bytes, used_seq, key, md5, mime, file_name)
-                SELECT a_job, u.blob, u.size, nextval('job_output_seq'), u.key, u.md5, u.mime, u.file
-                FROM unnest(o_key, o_blob, o_size, o_md5, o_mime, o_file) u (key, blob, size, md5, mime, file);
+            INSERT INTO job_output (job, blob, size_bytes, used_seq, key, mime, file_name)
+                SELECT a_job, u.blob, u.size, nextval('job_output_seq'), u.key, u.mime, u.file
+                FROM unnest(o_key, o_blob, o_size, o_mime, o_file) u (key, blob, size, mime, file);
         END IF;
         PERFORM job_end_1(a_job, NULL, NULL, NULL, now, now);
     ELSIF a_end = 'F' THEN

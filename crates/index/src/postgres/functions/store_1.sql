@@ -4,7 +4,7 @@
 -- *_first the position of the first instance below. Patients, studies and series are sorted by public id: every writer locks in this order,
 -- patients first. *_n, *_bytes, *_stored are sums of the batch. Lists of classes are JSON without brackets. b_: blocks of blob names and the
 -- bits to settle. Returns nothing if everything was stored; otherwise nothing was written, and each row is an instance that is there
--- already: its position, its row, whether it is the leftover of a deleted series, and its MD5.
+-- already: its position, its row, whether it is the leftover of a deleted series, and size and checksum of its file.
 -- Raises 40001 if another transaction was faster, and PL001 if the intent of a blob is gone.
 CREATE FUNCTION store_1 (
     b_node uuid, b_shard integer, b_age bigint, b_prefix bytea[], b_mask text[],
@@ -18,9 +18,9 @@ CREATE FUNCTION store_1 (
     e_body_part text[], e_modality_json text[], e_classes text[], e_expected bigint[], e_tags text[], e_metadata text[],
     e_n bigint[], e_bytes bigint[], e_stored bigint[],
     i_public bytea[], i_series integer[], i_index bigint[], i_sop_uid text[], i_sop_class text[], i_blob uuid[],
-    i_compression smallint[], i_bytes bigint[], i_stored bigint[], i_md5 text[], i_stored_md5 text[], i_pixel bigint[],
-    i_tail bigint[], i_tags text[], i_metadata text[]
-) RETURNS TABLE (at integer, instance_row bigint, hidden boolean, their_md5 text) LANGUAGE plpgsql AS $store$
+    i_compression smallint[], i_bytes bigint[], i_stored bigint[], i_checksum bigint[], i_md5 text[], i_stored_md5 text[],
+    i_pixel bigint[], i_tail bigint[], i_tags text[], i_metadata text[]
+) RETURNS TABLE (at integer, instance_row bigint, hidden boolean, their_bytes bigint, their_checksum bigint) LANGUAGE plpgsql AS $store$
 #variable_conflict use_column
 DECLARE
     now_ms bigint := floor(extract(epoch FROM clock_timestamp()) * 1000);
@@ -43,7 +43,7 @@ DECLARE
     n bigint;
     seq bigint;
 BEGIN
-    RETURN QUERY SELECT u.n::integer, i.id, se.deleted <> 0, i.md5
+    RETURN QUERY SELECT u.n::integer, i.id, se.deleted <> 0, i.dicom_bytes, i.checksum
         FROM unnest(i_public) WITH ORDINALITY u (id, n) JOIN instance i ON i.public_id = u.id JOIN series se ON se.id = i.series;
     IF FOUND THEN
         RETURN;
@@ -187,12 +187,12 @@ BEGIN
     -- Instances, in the order of their arrival.
     WITH made AS (
         INSERT INTO instance (series, index_in_series, public_id, sop_uid, sop_class, blob, compression, dicom_bytes,
-            dicom_stored_bytes, md5, stored_md5, pixel_offset, tail_offset, size_bytes, stored_bytes, tags, metadata)
-        SELECT e_id[d.series], d.index, d.public_id, d.sop_uid, d.sop_class, d.blob, d.compression, d.bytes, d.stored, d.md5,
-            d.stored_md5, d.pixel, d.tail, d.bytes, d.stored, d.tags, d.metadata
-        FROM unnest(i_series, i_index, i_public, i_sop_uid, i_sop_class, i_blob, i_compression, i_bytes, i_stored, i_md5,
-            i_stored_md5, i_pixel, i_tail, i_tags, i_metadata) d (series, index, public_id, sop_uid, sop_class, blob, compression,
-            bytes, stored, md5, stored_md5, pixel, tail, tags, metadata)
+            dicom_stored_bytes, checksum, md5, stored_md5, pixel_offset, tail_offset, size_bytes, stored_bytes, tags, metadata)
+        SELECT e_id[d.series], d.index, d.public_id, d.sop_uid, d.sop_class, d.blob, d.compression, d.bytes, d.stored, d.checksum,
+            d.md5, d.stored_md5, d.pixel, d.tail, d.bytes, d.stored, d.tags, d.metadata
+        FROM unnest(i_series, i_index, i_public, i_sop_uid, i_sop_class, i_blob, i_compression, i_bytes, i_stored, i_checksum,
+            i_md5, i_stored_md5, i_pixel, i_tail, i_tags, i_metadata) d (series, index, public_id, sop_uid, sop_class, blob, compression,
+            bytes, stored, checksum, md5, stored_md5, pixel, tail, tags, metadata)
         ON CONFLICT DO NOTHING RETURNING id
     ) SELECT array_agg(m.id) INTO i_id FROM made m;
     IF cardinality(i_id) IS DISTINCT FROM cardinality(i_public) THEN
