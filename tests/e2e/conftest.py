@@ -6,6 +6,8 @@ once for each entry of TOPOLOGIES, so that the same test runs against one proces
 test may stop and start.
 """
 import os
+import threading
+import time
 
 import pytest
 from client import Client
@@ -28,6 +30,17 @@ def pytest_runtest_makereport(item, call):
         for node in getattr(item, 'nodes', []):
             report.sections.append(('log of %s' % node.folder.name, node.log[-5000:]))
     return report
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left():
+    """A thread that a test leaves behind would keep the whole run from ending: the test fails instead."""
+    before = set(threading.enumerate())
+    yield
+    end = time.monotonic() + 15
+    while left := [t for t in threading.enumerate() if t not in before and not t.daemon]:
+        assert time.monotonic() < end, 'left behind: %s' % left
+        left[0].join(0.1)
 
 
 @pytest.fixture

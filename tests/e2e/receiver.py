@@ -1,4 +1,5 @@
 """A storage SCP as the destination of sends: it takes its time, refuses, or stops answering."""
+import contextlib
 import socket
 import threading
 import time
@@ -29,7 +30,7 @@ class Receiver:
             ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
         self.server = ae.start_server(('127.0.0.1', port), block=False, evt_handlers=[(evt.EVT_C_STORE, self.store)])
         self.port = self.server.socket.getsockname()[1]
-        self.stuck = []
+        self.sockets, self.stuck = [], []
         self.door = None
         if reads_bytes is not None:
             self.door = socket.create_server(('127.0.0.1', 0))
@@ -69,6 +70,7 @@ class Receiver:
             except OSError:
                 return
             server = socket.create_connection(('127.0.0.1', port))
+            self.sockets += [client, server]
             threading.Thread(target=copy, args=(server, client), daemon=True).start()
             threading.Thread(target=self.read, args=(client, server, reads_bytes), daemon=True).start()
 
@@ -77,11 +79,12 @@ class Receiver:
         self.stuck.append(client)
 
     def end(self):
+        """Leaves no thread behind: a socket that is only closed would not wake who reads it."""
         self.go_on()
-        if self.door:
-            self.door.close()
-        for client in self.stuck:
-            client.close()
+        for one in [self.door, *self.sockets] if self.door else []:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
         server, self.server = self.server, None
         if server:
             server.shutdown()
