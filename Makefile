@@ -45,7 +45,7 @@ chaos: compiler test-tools
 
 diff: compiler test-tools
 	$(CARGO) build --locked -p server
-	PLEIAD=$(abspath $(TARGET)/debug/pleiad) $(PYTHON) tests/diff/compare.py --reference $(or $(REFERENCE),'Orthanc {config}') --report docs/diff.md
+	PLEIAD=$(abspath $(TARGET)/debug/pleiad) $(PYTHON) tests/diff/compare.py --reference '$(or $(REFERENCE),Orthanc {config})' --report docs/diff.md
 
 bench: compiler test-tools
 	$(CARGO) build --release --locked -p server

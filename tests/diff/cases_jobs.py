@@ -18,7 +18,7 @@ class Around:
     def __init__(self, stack):
         def remote(aet, **behaviour):
             receiver = Receiver(aet=aet, **behaviour)
-            stack.callback(receiver.server.shutdown)
+            stack.callback(receiver.end)
             return receiver
         self.remotes = {'fast': remote('FAST'), 'slow': remote('SLOW', delay=0.3), 'refusing': remote('REFUSING', status=0xA700)}
         modalities = {name: [r.aet, '127.0.0.1', r.port] for name, r in self.remotes.items()}

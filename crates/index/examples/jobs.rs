@@ -12,19 +12,8 @@ const LIMITS: JobLimits = JobLimits { history: 10, outputs: 1 };
 const LONG: Duration = Duration::from_secs(3600);
 
 fn job() -> NewJob {
-    NewJob {
-        id: JobId::random(),
-        kind: "Test".into(),
-        version: 1,
-        arguments: json!({"Instances": ["66c8e41e-ac3a9029-0b85e42a-8195ee0a-92c2e62e"]}),
-        content: json!({"Description": "REST API"}),
-        user_data: None,
-        priority: 0,
-        pinned: None,
-        waiter: None,
-        claim: None,
-        key: None,
-    }
+    let arguments = json!({"Instances": ["66c8e41e-ac3a9029-0b85e42a-8195ee0a-92c2e62e"]});
+    NewJob::new("Test", 1, arguments, json!({"Description": "REST API"}))
 }
 
 async fn join(db: &(impl Jobs + ?Sized)) -> NodeId {

@@ -193,6 +193,25 @@ pub struct NewJob {
     pub key: Option<JobKey>,
 }
 
+impl NewJob {
+    /// A job that any process may run, that nobody waits for, with a random id and the usual priority.
+    pub fn new(kind: &str, version: u16, arguments: Value, content: Value) -> Self {
+        Self {
+            id: JobId::random(),
+            kind: kind.to_owned(),
+            version,
+            arguments,
+            content,
+            user_data: None,
+            priority: 0,
+            pinned: None,
+            waiter: None,
+            claim: None,
+            key: None,
+        }
+    }
+}
+
 /// What a process must be able to do for a job: its type, and from the second version of its arguments on that version, as in `Archive:2`.
 /// A process of an older release leaves such jobs to others.
 pub fn capability(kind: &str, version: u16) -> String {

@@ -96,19 +96,8 @@ enum Waits {
 
 fn new_job<K: JobKind>(id: JobId, kind: &K, options: JobOptions) -> Result<NewJob> {
     let arguments = serde_json::to_value(kind).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
-    Ok(NewJob {
-        id,
-        kind: K::TYPE.into(),
-        version: K::VERSION,
-        arguments,
-        content: kind.content(),
-        user_data: options.user_data,
-        priority: options.priority,
-        pinned: None,
-        waiter: None,
-        claim: None,
-        key: None,
-    })
+    let JobOptions { user_data, priority } = options;
+    Ok(NewJob { id, user_data, priority, ..NewJob::new(K::TYPE, K::VERSION, arguments, kind.content()) })
 }
 
 /// A job that finds a free worker here is claimed from birth: one commit less, and nobody needs to be woken.

@@ -17,8 +17,10 @@ pub(super) fn masks(blobs: impl Iterator<Item = AttachmentId>) -> BTreeMap<Prefi
     for blob in blobs {
         let (prefix, number) = split(blob);
         let bits = blocks.entry(prefix).or_insert([b'0'; BLOCK]);
-        if let Some(bit) = bits.get_mut(number) {
-            *bit = b'1';
+        match bits.get_mut(number) {
+            Some(bit) => *bit = b'1',
+            // Not a name of ours: no block has room for this.
+            None => bits.fill(b'1'),
         }
     }
     blocks.into_iter().map(|(prefix, bits)| (prefix, bits.iter().copied().map(char::from).collect())).collect()

@@ -1,5 +1,6 @@
 //! What happens to a job. Each method is one round trip: a statement, or a function of `functions/jobs_1.sql`.
 
+use super::blobs::masks;
 use super::error::sql;
 use super::nodes::NOW;
 use super::writer::write;
@@ -12,8 +13,7 @@ use model::job::{
     JobOutcome, JobOutput, JobQuery, JobStep, NewJob, NewNode, NewOutput, Node, NodeId, Tick, Waiting, capability, kind_of,
 };
 use model::ports::Jobs;
-use model::{AttachmentId, Error, ErrorKind, Result};
-use std::collections::BTreeMap;
+use model::{Error, ErrorKind, Result};
 use std::time::Duration;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -258,24 +258,6 @@ impl Kept {
     }
 }
 
-/// The blocks of blob names and the bits of each that are settled.
-fn masks<'a>(blobs: impl Iterator<Item = &'a AttachmentId>) -> (Vec<Vec<u8>>, Vec<String>) {
-    const BLOCK: usize = 256;
-    let mut blocks: BTreeMap<&[u8], String> = BTreeMap::new();
-    for blob in blobs {
-        let (prefix, number) = blob.0.as_bytes().split_at(14);
-        let number = usize::from(number[0]) << 8 | usize::from(number[1]);
-        let mask = blocks.entry(prefix).or_insert_with(|| "0".repeat(BLOCK));
-        if number < BLOCK {
-            mask.replace_range(number..=number, "1");
-        } else {
-            // Not a name of ours: no block has room for this.
-            *mask = "1".repeat(BLOCK);
-        }
-    }
-    blocks.into_iter().map(|(prefix, mask)| (prefix.to_vec(), mask)).unzip()
-}
-
 impl PostgresIndex {
     async fn claim(&self, node: NodeId, n: usize, suspects: bool) -> Result<Vec<ClaimedJob>> {
         let rows = {
@@ -312,7 +294,8 @@ impl PostgresIndex {
         };
         jobs::check_outputs(outputs)?;
         let Kept { positions, outcomes, progress, content } = Kept::new(&end.checkpoint);
-        let (prefixes, masks) = masks(outputs.iter().map(|o| &o.blob.id));
+        let (prefixes, masks): (Vec<_>, Vec<_>) =
+            masks(outputs.iter().map(|o| o.blob.id)).into_iter().map(|(prefix, mask)| (prefix.to_vec(), mask)).unzip();
         let texts = |f: fn(&NewOutput) -> &str| outputs.iter().map(|o| clean(f(o)).into_owned()).collect::<Vec<_>>();
         let blobs: Vec<Uuid> = outputs.iter().map(|o| o.blob.id.0).collect();
         let sizes: Vec<i64> = outputs.iter().map(|o| o.blob.size_bytes as i64).collect();

@@ -11,19 +11,7 @@ const LONG: Duration = Duration::from_secs(3600);
 const KEEP: JobLimits = JobLimits { history: 100, outputs: 100 };
 
 fn job() -> NewJob {
-    NewJob {
-        id: JobId::random(),
-        kind: "Test".into(),
-        version: 1,
-        arguments: json!({}),
-        content: json!({}),
-        user_data: None,
-        priority: 0,
-        pinned: None,
-        waiter: None,
-        claim: None,
-        key: None,
-    }
+    NewJob::new("Test", 1, json!({}), json!({}))
 }
 
 async fn join(index: &PostgresIndex, lease: Duration) -> NodeId {

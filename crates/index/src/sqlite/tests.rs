@@ -165,19 +165,7 @@ async fn joined(db: &SqliteIndex) -> NodeId {
 }
 
 fn job(id: JobId) -> NewJob {
-    NewJob {
-        id,
-        kind: "Test".into(),
-        version: 1,
-        arguments: Value::Null,
-        content: Value::Null,
-        user_data: None,
-        priority: 0,
-        pinned: None,
-        waiter: None,
-        claim: None,
-        key: None,
-    }
+    NewJob { id, ..NewJob::new("Test", 1, Value::Null, Value::Null) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

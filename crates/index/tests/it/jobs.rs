@@ -1,4 +1,5 @@
-//! The registry of jobs: states and actions, claims, checkpoints, ends, history, outputs. Leases are in `nodes.rs`.
+//! The registry of jobs: states and actions, claims, checkpoints, ends. History and outputs are in `job_history.rs`, pages and keys in
+//! `job_pages.rs`, leases in `nodes.rs`.
 
 use crate::fixture::*;
 use crate::for_each_index;
@@ -34,19 +35,7 @@ pub async fn join(db: &dyn Index) -> NodeId {
 }
 
 pub fn job() -> NewJob {
-    NewJob {
-        id: JobId::random(),
-        kind: "Test".into(),
-        version: 1,
-        arguments: json!({"Instances": ["a", "b"]}),
-        content: json!({"Description": "REST API"}),
-        user_data: None,
-        priority: 0,
-        pinned: None,
-        waiter: None,
-        claim: None,
-        key: None,
-    }
+    NewJob::new("Test", 1, json!({"Instances": ["a", "b"]}), json!({"Description": "REST API"}))
 }
 
 pub async fn submit(db: &dyn Index, job: NewJob) -> JobId {
@@ -79,27 +68,27 @@ pub async fn finish(db: &dyn Index, claim: Claim, outcome: JobOutcome) {
     assert!(db.finish_job(claim, end(outcome), KEEP).await.unwrap());
 }
 
-fn step(position: u32) -> JobStep {
+pub fn step(position: u32) -> JobStep {
     JobStep { position, outcome: json!({"n": position}) }
 }
 
-fn steps(positions: impl Iterator<Item = u32>) -> Checkpoint {
+pub fn steps(positions: impl Iterator<Item = u32>) -> Checkpoint {
     Checkpoint { steps: positions.map(step).collect(), progress: 0.25, content: json!({}) }
 }
 
-async fn output(db: &dyn Index, key: &str) -> NewOutput {
+pub async fn output(db: &dyn Index, key: &str) -> NewOutput {
     let blob = attachment(blob(db).await, ContentType::DICOM, 77);
     NewOutput { key: key.into(), blob, mime: "application/zip".into(), file_name: "A.zip".into() }
 }
 
-async fn with_output(db: &dyn Index, node: NodeId, limits: JobLimits) -> (JobId, AttachmentId) {
+pub async fn with_output(db: &dyn Index, node: NodeId, limits: JobLimits) -> (JobId, AttachmentId) {
     let output = output(db, "archive").await;
     let (claim, blob) = (running(db, node).await, output.blob.id);
     assert!(db.finish_job(claim, end(JobOutcome::Success(vec![output])), limits).await.unwrap());
     (claim.job, blob)
 }
 
-async fn deleted(db: &dyn Index) -> BTreeSet<AttachmentId> {
+pub async fn deleted(db: &dyn Index) -> BTreeSet<AttachmentId> {
     db.deleted_blobs(10_000, Duration::ZERO).await.unwrap().into_iter().collect()
 }
 
@@ -370,112 +359,6 @@ async fn runtime_adds_up(db: &mut Fresh) {
     assert_eq!(show(&**db, claim.job).await, job);
 }
 
-async fn the_history_is_exact(db: &mut Fresh) {
-    let me = join(&**db).await;
-    let limits = JobLimits { history: 3, outputs: 9 };
-    let mut all = vec![];
-    for n in 0..6 {
-        let claim = running(&**db, me).await;
-        let outcome = if n % 2 == 0 { failure() } else { JobOutcome::Success(vec![]) };
-        assert!(db.finish_job(claim, end(outcome), limits).await.unwrap());
-        all.push(claim.job);
-        assert_eq!(ids_of(&**db).await, all.iter().rev().take(3).copied().collect());
-    }
-    // A cancel of what does not run is an end as any other. What has not ended is not counted.
-    let waiting = submit(&**db, job()).await;
-    let canceled = submit(&**db, job()).await;
-    db.act_on_job(canceled, JobAction::Cancel, limits).await.unwrap();
-    assert_eq!(ids_of(&**db).await, [all[4], all[5], canceled, waiting].into());
-    // A resubmitted job ends anew.
-    db.act_on_job(all[4], JobAction::Resubmit, limits).await.unwrap();
-    db.act_on_job(all[4], JobAction::Cancel, limits).await.unwrap();
-    db.act_on_job(waiting, JobAction::Cancel, limits).await.unwrap();
-    assert_eq!(ids_of(&**db).await, [canceled, all[4], waiting].into());
-    let nothing = JobLimits { history: 0, outputs: 0 };
-    db.act_on_job(submit(&**db, job()).await, JobAction::Cancel, nothing).await.unwrap();
-    assert!(ids_of(&**db).await.is_empty());
-}
-
-async fn ids_of(db: &dyn Index) -> BTreeSet<JobId> {
-    let ids = db.job_ids().await.unwrap();
-    assert!(ids.is_sorted_by_key(JobId::to_string));
-    assert_eq!(db.jobs(None).await.unwrap().into_iter().map(|j| j.id).collect::<Vec<_>>(), ids);
-    ids.into_iter().collect()
-}
-
-async fn waiters_keep_records_and_outputs(db: &mut Fresh) {
-    let (me, other) = (join(&**db).await, join(&**db).await);
-    let nothing = JobLimits { history: 0, outputs: 0 };
-    let waited = NewJob { waiter: Some(other), claim: Some(me), ..job() };
-    let id = waited.id;
-    let claim = db.submit_job(waited).await.unwrap().unwrap().claim;
-    let output = output(&**db, "archive").await;
-    let blob = output.blob.id;
-    assert!(db.finish_job(claim, end(JobOutcome::Success(vec![output])), nothing).await.unwrap());
-    for _ in 0..2 {
-        let unwaited = running(&**db, me).await;
-        assert!(db.finish_job(unwaited, end(failure()), nothing).await.unwrap());
-        assert_eq!(db.job_ids().await.unwrap(), [id]);
-    }
-    db.forget_waiters(me, &[id], nothing).await.unwrap();
-    assert_eq!(db.job_output(id, "archive").await.unwrap().blob, blob, "another process waits");
-    db.forget_waiters(other, &[JobId::random(), id], nothing).await.unwrap();
-    assert!(db.job_ids().await.unwrap().is_empty());
-    assert_eq!(deleted(&**db).await, [blob].into());
-}
-
-async fn outputs_go_least_recently_read_first(db: &mut Fresh) {
-    let me = join(&**db).await;
-    let limits = JobLimits { history: 100, outputs: 2 };
-    let (a, blob_a) = with_output(&**db, me, limits).await;
-    let (b, blob_b) = with_output(&**db, me, limits).await;
-    let read = db.job_output(a, "archive").await.unwrap();
-    let expected = JobOutput { blob: blob_a, size_bytes: 77, mime: "application/zip".into(), file_name: "A.zip".into() };
-    assert_eq!(read, expected);
-    assert!(deleted(&**db).await.is_empty());
-    let (c, blob_c) = with_output(&**db, me, limits).await;
-    assert_eq!(deleted(&**db).await, [blob_b].into(), "a was read after b was made");
-    assert_eq!(db.job_output(b, "archive").await.unwrap_err().kind(), ErrorKind::InexistentItem);
-    assert_eq!(show(&**db, b).await.state, JobState::Success, "the record survives");
-    let (d, blob_d) = with_output(&**db, me, limits).await;
-    assert_eq!(deleted(&**db).await, [blob_a, blob_b].into());
-    // One output, or the job with all of them.
-    for key in ["other", "ARCHIVE", ""] {
-        assert_eq!(db.job_output(c, key).await.unwrap_err().kind(), ErrorKind::InexistentItem);
-        assert_eq!(db.delete_job_output(c, key).await.unwrap_err().kind(), ErrorKind::InexistentItem);
-    }
-    db.delete_job_output(c, "archive").await.unwrap();
-    assert_eq!(db.delete_job_output(c, "archive").await.unwrap_err().kind(), ErrorKind::InexistentItem);
-    db.delete_job(d).await.unwrap();
-    assert_eq!(db.delete_job(d).await.unwrap_err().kind(), ErrorKind::InexistentItem);
-    assert_eq!(db.job_output(d, "archive").await.unwrap_err().kind(), ErrorKind::InexistentItem);
-    assert_eq!(deleted(&**db).await, [blob_a, blob_b, blob_c, blob_d].into());
-}
-
-async fn outputs_settle_their_blobs(db: &mut Fresh) {
-    let me = join(&**db).await;
-    let (mut one, mut two) = (output(&**db, "one").await, output(&**db, "two").await);
-    // Of a block that has more names.
-    let block = db.reserve_blobs(3).await.unwrap().0;
-    (one.blob.id, two.blob.id) = (block[0], block[1]);
-    let claim = running(&**db, me).await;
-    let mut stranger = one.clone();
-    stranger.blob.id = AttachmentId::random();
-    stranger.key = "three".into();
-    let bad = [vec![one.clone(), stranger], vec![one.clone(), NewOutput { key: "one".into(), ..two.clone() }]];
-    for (outputs, kind) in bad.into_iter().zip([ErrorKind::Busy, ErrorKind::Internal]) {
-        let refused = db.finish_job(claim, end(JobOutcome::Success(outputs)), KEEP).await.unwrap_err();
-        assert_eq!(refused.kind(), kind);
-        assert_eq!(show(&**db, claim.job).await.state, JobState::Running);
-    }
-    finish(&**db, claim, JobOutcome::Success(vec![one, two.clone()])).await;
-    let again = running(&**db, me).await;
-    let refused = db.finish_job(again, end(JobOutcome::Success(vec![two])), KEEP).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Busy, "a name is used once");
-    db.release_blobs(&[]).await.unwrap();
-    assert!(deleted(&**db).await.is_empty());
-}
-
 async fn ten_thousand_steps(db: &mut Fresh) {
     let me = join(&**db).await;
     let ids: Vec<Value> = (0..10_000).map(|n| json!(format!("{n:044}"))).collect();
@@ -632,124 +515,7 @@ async fn hints_tell_what_happened(db: &mut Fresh) {
     assert!(beat(&**db, me, &[]).await.settings > version);
 }
 
-async fn pages_of_jobs(db: &mut Fresh) {
-    let me = join(&**db).await;
-    let mut all = vec![];
-    for n in 0..12 {
-        let kind = if n % 3 == 0 { "Other" } else { "Test" };
-        // A later version is another thing to run, but the same type.
-        let version = if n % 4 == 0 { 2 } else { 1 };
-        let id = submit(&**db, NewJob { kind: kind.into(), version, priority: n % 2, ..job() }).await;
-        all.push((id, kind));
-    }
-    // Some run, end, rest.
-    let mut states = std::collections::HashMap::new();
-    for claimed in db.claim_jobs(me, 3).await.unwrap() {
-        states.insert(claimed.claim.job, JobState::Running);
-        if states.len() == 2 {
-            finish(&**db, claimed.claim, failure()).await;
-            states.insert(claimed.claim.job, JobState::Failure);
-        }
-    }
-    db.act_on_job(all[0].0, JobAction::Pause, KEEP).await.unwrap();
-    states.insert(all[0].0, JobState::Paused);
-    let state = |id: &JobId| states.get(id).copied().unwrap_or(JobState::Pending);
-
-    for wanted in [vec![], vec![JobState::Pending], vec![JobState::Paused, JobState::Failure], vec![JobState::Retry]] {
-        for kind in [None, Some("Test"), Some("Other"), Some("\0")] {
-            for newest_first in [false, true] {
-                let matches = |(id, k): &&(JobId, &str)| {
-                    kind.is_none_or(|kind| *k == kind) && (wanted.is_empty() || wanted.contains(&state(id)))
-                };
-                let mut expected: Vec<JobId> = all.iter().filter(matches).map(|(id, _)| *id).collect();
-                if newest_first {
-                    expected.reverse();
-                }
-                let mut seen: Vec<JobId> = vec![];
-                loop {
-                    let kind = kind.map(str::to_owned);
-                    let query = JobQuery { states: wanted.clone(), kind, since: seen.last().copied(), newest_first, limit: 5 };
-                    let page = db.list_jobs(&query).await.unwrap();
-                    assert!(page.len() <= 5);
-                    assert!(page.iter().all(|j| j.state == state(&j.id)));
-                    if page.is_empty() {
-                        break;
-                    }
-                    seen.extend(page.iter().map(|j| j.id));
-                }
-                assert_eq!(seen, expected, "{wanted:?} {kind:?} {newest_first}");
-            }
-        }
-    }
-    let lost = JobQuery { states: vec![], kind: None, since: Some(JobId::random()), newest_first: false, limit: 5 };
-    assert_eq!(db.list_jobs(&lost).await.unwrap_err().kind(), ErrorKind::InexistentItem);
-}
-
-async fn a_key_creates_one_job(db: &mut Fresh) {
-    let key = JobKey::of("alice", "k");
-    assert!([JobKey::of("bob", "k"), JobKey::of("alice", "l"), JobKey::of("alicek", "")].iter().all(|other| *other != key));
-    assert_eq!(db.job_of_key(key).await.unwrap(), None);
-    let tasks: Vec<_> = (0..20)
-        .map(|_| {
-            let (db, new) = (db.shared(), NewJob { key: Some(key), ..job() });
-            tokio::spawn(async move { db.submit_job(new.clone()).await.map(|_| new.id) })
-        })
-        .collect();
-    let mut made = vec![];
-    for task in tasks {
-        match task.await.unwrap() {
-            Ok(id) => made.push(id),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::Duplicate),
-        }
-    }
-    assert_eq!((made.len(), db.job_ids().await.unwrap()), (1, made.clone()));
-    assert_eq!(db.job_of_key(key).await.unwrap(), Some(made[0]));
-    submit(&**db, NewJob { key: Some(JobKey::of("bob", "k")), ..job() }).await;
-    submit(&**db, job()).await;
-    submit(&**db, job()).await;
-    // The key goes with its job.
-    db.act_on_job(made[0], JobAction::Cancel, KEEP).await.unwrap();
-    assert_eq!(db.job_of_key(key).await.unwrap(), Some(made[0]));
-    db.delete_job(made[0]).await.unwrap();
-    assert_eq!(db.job_of_key(key).await.unwrap(), None);
-    submit(&**db, NewJob { key: Some(key), ..job() }).await;
-}
-
-async fn steps_stay_as_long_as_their_job(db: &mut Fresh) {
-    let me = join(&**db).await;
-    let claim = running(&**db, me).await;
-    assert!(db.job_steps(claim.job, 0, 9).await.unwrap().is_empty());
-    assert!(db.checkpoint_job(claim, &steps([0, 5, 2].into_iter())).await.unwrap());
-    let positions = |steps: Vec<JobStep>| steps.into_iter().map(|s| s.position).collect::<Vec<_>>();
-    for (from, limit, expected) in [(0, 9, vec![0, 2, 5]), (1, 1, vec![2]), (6, 9, vec![]), (u32::MAX, 9, vec![])] {
-        assert_eq!(positions(db.job_steps(claim.job, from, limit).await.unwrap()), expected);
-    }
-    finish(&**db, claim, failure()).await;
-    assert_eq!(db.job_steps(claim.job, 2, 1).await.unwrap(), [step(2)]);
-    db.act_on_job(claim.job, JobAction::Resubmit, KEEP).await.unwrap();
-    assert!(db.job_steps(claim.job, 0, 9).await.unwrap().is_empty(), "it starts from the beginning");
-    assert_eq!(db.job_steps(JobId::random(), 0, 9).await.unwrap_err().kind(), ErrorKind::InexistentItem);
-}
-
-async fn priorities_change_while_jobs_wait(db: &mut Fresh) {
-    let me = join(&**db).await;
-    let (a, b, c) = (submit(&**db, job()).await, submit(&**db, job()).await, submit(&**db, job()).await);
-    assert_eq!(db.set_job_priority(b, i32::MAX).await.unwrap(), Acted::Accepted);
-    assert_eq!(db.set_job_priority(a, i32::MIN).await.unwrap(), Acted::Accepted);
-    let claimed = db.claim_jobs(me, 3).await.unwrap();
-    assert_eq!(claimed.iter().map(|j| j.claim.job).collect::<Vec<_>>(), [b, c, a]);
-    assert_eq!(db.set_job_priority(a, 7).await.unwrap(), Acted::Accepted, "it may have to wait again");
-    assert_eq!((show(&**db, a).await.priority, show(&**db, b).await.priority), (7, i32::MAX));
-    finish(&**db, claimed[0].claim, JobOutcome::Success(vec![])).await;
-    assert_eq!(db.set_job_priority(b, 1).await.unwrap(), Acted::Refused);
-    assert_eq!(db.set_job_priority(JobId::random(), 1).await.unwrap(), Acted::Unknown);
-}
-
 for_each_index!(
-    pages_of_jobs,
-    a_key_creates_one_job,
-    steps_stay_as_long_as_their_job,
-    priorities_change_while_jobs_wait,
     every_action_in_every_state,
     a_cancel_overrides_a_pause_never_the_reverse,
     what_is_submitted_is_seen_and_claimed,
@@ -759,10 +525,6 @@ for_each_index!(
     steps_are_kept_across_runs,
     a_stale_claim_changes_nothing,
     runtime_adds_up,
-    the_history_is_exact,
-    waiters_keep_records_and_outputs,
-    outputs_go_least_recently_read_first,
-    outputs_settle_their_blobs,
     ten_thousand_steps,
     hostile_texts_come_back,
     asked_ids_come_in_order,

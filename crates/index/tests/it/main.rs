@@ -8,6 +8,8 @@ mod find;
 mod fixture;
 mod hostile;
 mod job_events;
+mod job_history;
+mod job_pages;
 mod job_rules;
 mod jobs;
 mod nodes;

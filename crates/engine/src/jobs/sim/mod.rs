@@ -261,19 +261,7 @@ impl Sim {
     }
 
     fn submit_raw(&mut self, kind: &str, version: u16, arguments: Value) -> JobId {
-        let new = NewJob {
-            id: JobId::random(),
-            kind: kind.into(),
-            version,
-            arguments,
-            content: Value::Null,
-            user_data: None,
-            priority: 0,
-            pinned: None,
-            waiter: None,
-            claim: None,
-            key: None,
-        };
+        let new = NewJob::new(kind, version, arguments, Value::Null);
         let id = new.id;
         self.read(self.shared.index.submit_job(new));
         self.shared.spread_hints();

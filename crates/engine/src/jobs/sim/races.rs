@@ -22,20 +22,8 @@ fn race(faults: impl Fn(&Arc<Mutex<Option<JobId>>>) -> Vec<Fault>) -> Race {
     let slot = Arc::default();
     let mut sim = Sim::with(Setup::default(), faults(&slot));
     let steps = Steps::default();
-    let id = JobId::random();
-    let new = NewJob {
-        id,
-        kind: Steps::TYPE.into(),
-        version: 1,
-        arguments: serde_json::to_value(steps).unwrap(),
-        content: Value::Null,
-        user_data: None,
-        priority: 0,
-        pinned: None,
-        waiter: None,
-        claim: None,
-        key: None,
-    };
+    let new = NewJob::new(Steps::TYPE, 1, serde_json::to_value(steps).unwrap(), Value::Null);
+    let id = new.id;
     sim.read(sim.shared.index.submit_job(new));
     *lock(&slot) = Some(id);
     sim.shared.spread_hints();
