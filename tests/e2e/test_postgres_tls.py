@@ -1,34 +1,15 @@
 """TLS to PostgreSQL, and what of the server's certificate is checked."""
 import os
 import shutil
-import subprocess
 
 import pytest
+from certificates import authority, certificate
 from client import Client
 from dicom import dicom_bytes, instance
 from jobs import create, success
 from postgres import FAST, Postgres
-from processes import find_program
 
 ONLY_ENCRYPTED = 'local all all trust\nhostssl all all 127.0.0.1/32 trust\n'
-
-
-def openssl(*arguments):
-    subprocess.run([find_program('openssl'), *map(str, arguments)], check=True, capture_output=True)
-
-
-def authority(folder, name):
-    openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=' + name,
-            '-keyout', folder / (name + '.key'), '-out', folder / (name + '.pem'))
-
-
-def certificate(folder, name, host):
-    """A certificate of the authority `ca` for a host."""
-    (folder / 'ext').write_text('subjectAltName=DNS:%s\n' % host)
-    openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=' + name, '-keyout',
-            folder / (name + '.key'), '-out', folder / (name + '.csr'))
-    openssl('x509', '-req', '-in', folder / (name + '.csr'), '-CA', folder / 'ca.pem', '-CAkey', folder / 'ca.key', '-days', '2',
-            '-extfile', folder / 'ext', '-out', folder / (name + '.pem'))
 
 
 @pytest.fixture(scope='module')

@@ -9,6 +9,7 @@ use engine::archive::{self, Characters, Layout, Request};
 use engine::{Ctx, Engine, EngineConfig, Parts};
 use futures_util::StreamExt;
 use model::ports::hooks::NoHooks;
+use model::ports::http::NoHttp;
 use model::{Level, tags};
 use std::io::Write;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ async fn main() {
     let options =
         index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 2, ..index::sqlite::Options::default() };
     let index = index::sqlite::open(&root.join("index"), options).expect("an index");
-    let parts = Parts { index, storage, hooks: Arc::new(NoHooks), config: EngineConfig::default() };
+    let parts = Parts { index, storage, hooks: Arc::new(NoHooks), http: Arc::new(NoHttp), config: EngineConfig::default() };
     let eng = Arc::new(Engine::new(parts));
     let ctx = Ctx::default();
 

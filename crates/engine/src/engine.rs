@@ -4,11 +4,12 @@ use crate::blobs::BlobNames;
 use crate::jobs::{JobsConfig, LocalNode};
 use crate::logs::LogLevels;
 use crate::modality::Modality;
+use crate::peer::Peer;
 use crate::scu::ScuConfig;
 use crate::settings::Settings;
 use dataset::{CharacterSet, Dictionary, ReadOptions};
 use model::metadata::MetadataNames;
-use model::ports::{Hooks, Index, StorageArea};
+use model::ports::{Hooks, HttpClient, Index, StorageArea};
 use model::{Error, ErrorKind, Level, MainTags, Origin, Overwrite, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub struct EngineConfig {
     pub log_levels: LogLevels,
     /// `DicomModalities`, by name; `None` if they are kept in the index only (`DicomModalitiesInDatabase`).
     pub modalities: Option<BTreeMap<String, Modality>>,
+    /// `OrthancPeers`, by name; `None` if they are kept in the index only (`OrthancPeersInDatabase`).
+    pub peers: Option<BTreeMap<String, Peer>>,
     pub scu: ScuConfig,
     pub jobs: JobsConfig,
     /// `LogExportedResources`
@@ -86,6 +89,7 @@ impl Default for EngineConfig {
             default_encoding: CharacterSet::parse("Latin1").unwrap_or_default(),
             log_levels: LogLevels::default(),
             modalities: Some(BTreeMap::new()),
+            peers: Some(BTreeMap::new()),
             scu: ScuConfig::default(),
             jobs: JobsConfig::default(),
             log_exported: false,
@@ -99,6 +103,7 @@ pub struct Parts {
     pub index: Arc<dyn Index>,
     pub storage: Arc<dyn StorageArea>,
     pub hooks: Arc<dyn Hooks>,
+    pub http: Arc<dyn HttpClient>,
     pub config: EngineConfig,
 }
 
@@ -130,6 +135,7 @@ pub struct Engine {
     pub(crate) index: Arc<dyn Index>,
     pub(crate) storage: Arc<dyn StorageArea>,
     pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) blobs: BlobNames,
     pub config: EngineConfig,
     pub settings: Settings,
@@ -149,6 +155,7 @@ impl Engine {
             index: parts.index,
             storage: parts.storage,
             hooks: parts.hooks,
+            http: parts.http,
             config: parts.config,
             metrics: Metrics::default(),
             signatures,

@@ -134,12 +134,12 @@ fn out_of_range(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::OutOfRange, message)
 }
 
-fn string<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>> {
+pub(crate) fn string<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>> {
     let read = |value: &'a Value| value.as_str().ok_or_else(|| bad(format!("String value expected in field: {name}")));
     members.get(name).map(read).transpose()
 }
 
-fn boolean(members: &Map<String, Value>, name: &str, default: bool) -> Result<bool> {
+pub(crate) fn boolean(members: &Map<String, Value>, name: &str, default: bool) -> Result<bool> {
     let read = |value: &Value| value.as_bool().ok_or_else(|| bad(format!("Boolean value expected in field: {name}")));
     members.get(name).map_or(Ok(default), read)
 }

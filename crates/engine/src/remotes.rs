@@ -1,7 +1,7 @@
 //! The other servers that clients and the configuration name. They lie in the index, for all processes, and are read from there at each
 //! use: what one process is told, the very next request on any other knows.
 
-use crate::{Ctx, Engine, Modality};
+use crate::{Ctx, Engine, Modality, Peer};
 use model::ports::index::RemoteKind;
 use model::{Error, ErrorKind, Result};
 use serde_json::Value;
@@ -53,6 +53,51 @@ pub async fn delete_modality(eng: &Engine, _ctx: &Ctx, name: &str) -> Result<()>
     Err(Error::new(ErrorKind::InexistentItem, format!("Unknown DICOM modality with symbolic name: {name}")))
 }
 
+/// All known peers, by name.
+pub async fn peers(eng: &Engine) -> Result<BTreeMap<String, Peer>> {
+    let mut known = BTreeMap::new();
+    for (name, definition) in eng.index.remotes(RemoteKind::Peer).await? {
+        match Peer::parse(&definition) {
+            Ok(peer) => drop(known.insert(name, peer)),
+            // Only another version can have written it.
+            Err(error) => tracing::warn!(peer = name, %error, "a stored peer is left out"),
+        }
+    }
+    Ok(known)
+}
+
+/// One of them.
+///
+/// # Errors
+/// `UnknownResource`.
+pub async fn peer(eng: &Engine, name: &str) -> Result<Peer> {
+    let definition = eng.index.remote(RemoteKind::Peer, name).await?;
+    let unknown = || Error::new(ErrorKind::UnknownResource, format!("No peer with symbolic name: {name}"));
+    Peer::parse(&definition.ok_or_else(unknown)?)
+}
+
+/// Adds or replaces a peer.
+///
+/// # Errors
+/// `BadDicom` for a bad name; as [`Peer::parse`].
+pub async fn put_peer(eng: &Engine, _ctx: &Ctx, name: &str, definition: &Value) -> Result<()> {
+    eng.writable()?;
+    check_name(name)?;
+    eng.index.put_remote(RemoteKind::Peer, name, &Peer::parse(definition)?.to_json()).await
+}
+
+/// Forgets a peer.
+///
+/// # Errors
+/// `InexistentItem`.
+pub async fn delete_peer(eng: &Engine, _ctx: &Ctx, name: &str) -> Result<()> {
+    eng.writable()?;
+    if eng.index.delete_remote(RemoteKind::Peer, name).await? {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InexistentItem, format!("Unknown Orthanc peer: {name}")))
+}
+
 /// Symbolic names have letters, digits, `-` and `_` only (Orthanc).
 ///
 /// # Errors
@@ -65,9 +110,15 @@ pub fn check_name(name: &str) -> Result<()> {
     Err(Error::new(ErrorKind::BadDicom, message))
 }
 
-/// Brings in the nodes of the configuration (architecture, decision 11). Call it at the start.
+/// Brings in the nodes and peers of the configuration (architecture, decision 11). Call it at the start.
 pub async fn seed(eng: &Engine) -> Result<()> {
-    let Some(modalities) = &eng.config.modalities else { return Ok(()) };
-    let configured = modalities.iter().map(|(name, modality)| (name.clone(), modality.to_json())).collect();
-    eng.index.seed_remotes(RemoteKind::Modality, &configured).await
+    if let Some(modalities) = &eng.config.modalities {
+        let configured = modalities.iter().map(|(name, modality)| (name.clone(), modality.to_json())).collect();
+        eng.index.seed_remotes(RemoteKind::Modality, &configured).await?;
+    }
+    if let Some(peers) = &eng.config.peers {
+        let configured = peers.iter().map(|(name, peer)| (name.clone(), peer.to_json())).collect();
+        eng.index.seed_remotes(RemoteKind::Peer, &configured).await?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use crate::{Ctx, Engine, Modality, files, read, scu};
 use bytes::Bytes;
 use dataset::{Completeness, ReadError};
 use dimse::{Association, Connector, Status, StoreItem};
+use futures_util::TryStreamExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use model::{Attachment, Error, ErrorKind, Fields, FindRequest, Level, MetadataKind, OrthancId, Resource, Result, tags};
 use std::collections::{HashMap, HashSet};
@@ -62,6 +63,13 @@ pub struct Outgoing {
     /// Of the stored file.
     pub transfer_syntax: String,
     file: Attachment,
+}
+
+impl Outgoing {
+    /// Of the file.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.file.size_bytes
+    }
 }
 
 /// The instances of resources in the order in which they are sent, each once: as the resources are named, series by series,
@@ -292,6 +300,13 @@ async fn head(eng: &Engine, item: &Outgoing) -> Result<Bytes> {
             Err(error) => return Err(of_instance(item, Error::new(ErrorKind::Corrupted, error.to_string()))),
         }
     }
+}
+
+/// The bytes of a file. An error before the last of them if it is not what was stored.
+pub(crate) async fn whole(eng: &Engine, item: &Outgoing) -> Result<BoxStream<'static, Result<Bytes>>> {
+    let file = data_set(eng, item, &[]).await?;
+    let item = item.clone();
+    Ok(file.map_err(move |error| unreadable(&item, error)).boxed())
 }
 
 /// The bytes of the data set, which follow `head`. An error before the last of them if the file is not what was stored.

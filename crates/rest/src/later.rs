@@ -23,7 +23,6 @@ const PATHS: &[&str] = &[
     "/modalities/{id}/query",
     "/modalities/{id}/storage-commitment",
     "/modalities/{id}/store",
-    "/peers/{*rest}",
     "/plugins/{*rest}",
     "/storage-commitment/{*rest}",
     "/dicom-web/{*rest}",

@@ -17,6 +17,7 @@ mod jobs;
 mod later;
 mod metadata;
 mod modules;
+mod peers;
 mod pieces;
 mod reconstruct;
 mod remotes;
@@ -57,6 +58,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(cluster::routes())
         .merge(tools::routes())
         .merge(remotes::routes())
+        .merge(peers::routes())
         .merge(system::routes())
         .merge(reconstruct::routes())
         .merge(later::routes())

@@ -1,4 +1,4 @@
-//! `/modalities`, `/tools/dicom-echo`, `/peers`, `/plugins`: the other servers.
+//! `/modalities`, `/tools/dicom-echo`: the other DICOM nodes; `/plugins`.
 
 use crate::state::Rest;
 use axum::Router;
@@ -38,12 +38,11 @@ pub fn routes() -> Router<Arc<Rest>> {
         .route("/modalities/{id}/configuration", get(get_configuration))
         .route("/modalities/{id}/echo", post(post_echo))
         .route("/tools/dicom-echo", post(post_tools_echo))
-        .route("/peers", get(get_none))
         .route("/plugins", get(get_none))
 }
 
 /// The body as JSON.
-async fn json_body(body: Body) -> Result<Value> {
+pub(crate) async fn json_body(body: Body) -> Result<Value> {
     let bytes = web::body::read(body, web::json::MAX_JSON_BYTES).await?;
     serde_json::from_slice(&bytes)
         .map_err(|e| Error::new(ErrorKind::BadDicom, format!("Cannot parse the JSON body: {e}")).caused_by(e))
@@ -114,7 +113,7 @@ fn echo_options(body: &Value) -> Result<EchoOptions> {
     Ok(EchoOptions { check_find, timeout: modality::seconds(members, "Timeout")? })
 }
 
-/// `GET /peers`, `GET /plugins`: there are none.
+/// `GET /plugins`: there are none.
 async fn get_none() -> Json {
     Json(json!([]))
 }

@@ -24,7 +24,7 @@ pub fn routes() -> Router<Arc<Rest>> {
     Router::new().route("/modalities/{id}/store", post(post_store)).route("/modalities/{id}/store-straight", post(post_straight))
 }
 
-fn bad(message: impl Into<String>) -> Error {
+pub(crate) fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::BadDicom, message)
 }
 
@@ -33,7 +33,7 @@ fn id(text: &str) -> Result<OrthancId> {
 }
 
 /// The ids in the body, and its other members: an object with `Resources`, an array, or one bare id.
-async fn asked(body: Body) -> Result<(Vec<OrthancId>, Fields)> {
+pub(crate) async fn asked(body: Body) -> Result<(Vec<OrthancId>, Fields)> {
     let bytes = web::body::read(body, web::json::MAX_JSON_BYTES).await?;
     if let Some(id) = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()) {
         return Ok((vec![id], Fields(Map::new())));

@@ -1,11 +1,12 @@
-//! Plugs databases, storage areas and scripts into the engine: the only place that knows all of them.
+//! Plugs databases, storage areas, scripts and the HTTP client into the engine: the only place that knows all of them.
 
 use crate::config::orthanc::Config;
 use anyhow::{Context, bail};
+use client::Client;
 use engine::{Engine, Parts};
 use index::{postgres, sqlite};
 use model::ports::hooks::NoHooks;
-use model::ports::{Hooks, Index};
+use model::ports::{Hooks, HttpClient, Index};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ pub async fn engine(config: &Config) -> anyhow::Result<Arc<Engine>> {
     }
     let storage = storage::open(config.storage.clone()).await.context("cannot open the storage area")?;
     let index = index(config).await.context("cannot open the index")?;
-    let parts = Parts { index, storage, hooks: hooks(config)?, config: config.engine.clone() };
+    let http: Arc<dyn HttpClient> = Arc::new(Client::new(&config.client)?);
+    let parts = Parts { index, storage, hooks: hooks(config)?, http, config: config.engine.clone() };
     Ok(Arc::new(Engine::new(parts)))
 }
 

@@ -4,6 +4,7 @@ use engine::{Ctx, Engine, EngineConfig, Parts, settings};
 use model::job::{Beat, JobLimits, NewNode, NodeId};
 use model::ports::Index;
 use model::ports::hooks::NoHooks;
+use model::ports::http::NoHttp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ const LONG: Duration = Duration::from_secs(3600);
 pub async fn engine(config: EngineConfig) -> (Arc<Engine>, Arc<dyn Index>) {
     let index = index::sqlite::open_temporary(index::sqlite::Options::default()).unwrap();
     let storage = storage::open(storage::StorageConfig::Memory).await.unwrap();
-    let parts = Parts { index: index.clone(), storage, hooks: Arc::new(NoHooks), config };
+    let parts = Parts { index: index.clone(), storage, hooks: Arc::new(NoHooks), http: Arc::new(NoHttp), config };
     (Arc::new(Engine::new(parts)), index)
 }
 

@@ -7,6 +7,7 @@ use engine::{Ctx, Engine, EngineConfig, Parts};
 use futures_util::stream::BoxStream;
 use model::instance::InstanceIds;
 use model::ports::hooks::NoHooks;
+use model::ports::http::NoHttp;
 use model::ports::{BlobWriter, Index, StorageArea};
 use model::{AttachmentId, Fields, FindRequest, Level, OrthancId, Resource, Result, tags};
 use std::ops::Range;
@@ -36,14 +37,15 @@ impl Lab {
             index::sqlite::Options { stable_age: Duration::from_secs(3600), readers: 2, ..index::sqlite::Options::default() };
         let index: Arc<dyn Index> = index::sqlite::open(&folder.path().join("index"), options).unwrap();
         let storage = Arc::new(Spied::new(storage::open(storage::StorageConfig::Memory).await.unwrap()));
-        let parts = Parts { index: index.clone(), storage: storage.clone(), hooks: Arc::new(NoHooks), config };
+        let parts =
+            Parts { index: index.clone(), storage: storage.clone(), hooks: Arc::new(NoHooks), http: Arc::new(NoHttp), config };
         Self { eng: Arc::new(Engine::new(parts)), index, storage, _folder: folder }
     }
 
     /// Another process with the same index and storage area.
     pub fn other(&self, config: EngineConfig) -> Engine {
         let (index, storage) = (self.index.clone(), self.storage.clone());
-        Engine::new(Parts { index, storage, hooks: Arc::new(NoHooks), config })
+        Engine::new(Parts { index, storage, hooks: Arc::new(NoHooks), http: Arc::new(NoHttp), config })
     }
 
     /// Stores a file.

@@ -56,7 +56,13 @@ impl Server {
     pub async fn with_engine(config: ScpConfig, engine: EngineConfig) -> Self {
         let index = Arc::new(RememberingIndex::default());
         let storage = storage::open(storage::StorageConfig::Memory).await.unwrap();
-        let parts = Parts { index: index.clone(), storage: storage.clone(), hooks: Arc::new(Script), config: engine };
+        let parts = Parts {
+            index: index.clone(),
+            storage: storage.clone(),
+            hooks: Arc::new(Script),
+            http: Arc::new(NoHttp),
+            config: engine,
+        };
         let engine = Arc::new(Engine::new(parts));
         engine::remotes::seed(&engine).await.unwrap();
         let config = ScpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..config };

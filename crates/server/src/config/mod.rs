@@ -4,6 +4,7 @@
 //! ([`options`], [`check`]) and returns [`Settings`]. [`orthanc`] makes each room's own configuration from them.
 
 mod check;
+mod client;
 mod cluster;
 mod environment;
 mod merge;

@@ -1,6 +1,7 @@
 //! From Orthanc's names to the configuration of each room: one line for one option.
 
 use super::{ConfigError, Settings, postgres, storage};
+use ::client::ClientConfig;
 use ::storage::StorageConfig;
 use dataset::{CharacterSet, Dictionary};
 use engine::engine::StorageAccessOnFind;
@@ -26,6 +27,7 @@ pub struct Config {
     /// The index, if it is in PostgreSQL.
     pub postgres: Option<PostgresConfig>,
     pub stable_age: Duration,
+    pub client: ClientConfig,
     pub engine: EngineConfig,
     /// `HttpServerEnabled`
     pub http: Option<HttpConfig>,
@@ -47,6 +49,7 @@ pub fn config(settings: &Settings) -> Result<Config, ConfigError> {
         postgres: postgres::postgres(settings, &mut errors),
         storage: storage::storage(settings, &mut errors),
         stable_age: Duration::from_secs(settings.integer("StableAge")),
+        client: super::client::client(settings),
         engine: engine(settings, &mut errors),
         http: settings.flag("HttpServerEnabled").then(|| http(settings, &mut errors)),
         dicom: settings.flag("DicomServerEnabled").then(|| dicom(settings, &mut errors)),
@@ -92,6 +95,7 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
         // The command line decides.
         log_levels: LogLevels::default(),
         modalities: modalities(settings, errors),
+        peers: super::client::peers(settings, errors),
         scu: scu(settings),
         jobs: super::cluster::jobs(settings),
         log_exported: settings.flag("LogExportedResources"),

@@ -15,13 +15,14 @@ const USES: &[(&str, &[&str])] = &[
     ("dimse", &["dataset"]),
     ("index", &["model"]),
     ("storage", &["model"]),
+    ("client", &["model"]),
     ("engine", &["model", "imaging", "dimse"]),
     ("scripting", &["engine"]),
     ("scp", &["engine", "dimse"]),
     ("web", &["engine"]),
     ("rest", &["web", "engine"]),
     ("dicomweb", &["web", "engine"]),
-    ("server", &["index", "storage", "scripting", "scp", "rest", "dicomweb"]),
+    ("server", &["index", "storage", "client", "scripting", "scp", "rest", "dicomweb"]),
     ("testkit", &["index", "storage", "scp", "rest"]),
 ];
 

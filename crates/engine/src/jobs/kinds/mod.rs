@@ -3,10 +3,12 @@
 pub mod archive;
 mod media;
 mod modality_store;
+mod peer_store;
 
 pub use archive::{Archive, ArchiveOptions, Form};
 pub use media::Media;
 pub use modality_store::DicomModalityStore;
+pub use peer_store::OrthancPeerStore;
 
 use super::JobHandle;
 use crate::Engine;
@@ -68,6 +70,7 @@ pub(super) const ALL: &[Entry] = &[
     entry::<Archive>(),
     entry::<Media>(),
     entry::<DicomModalityStore>(),
+    entry::<OrthancPeerStore>(),
     #[cfg(test)]
     entry::<super::sim::kind::Steps>(),
 ];

@@ -19,6 +19,7 @@ use kind::{Steps, sent};
 use model::AttachmentId;
 use model::job::*;
 use model::ports::hooks::NoHooks;
+use model::ports::http::NoHttp;
 use ports::{Area, Database, Fault, Halt, Shared, What, When, lock};
 use serde_json::Value;
 use std::cell::Cell;
@@ -139,6 +140,7 @@ impl Sim {
             index: Arc::new(Database { shared: self.shared.clone(), process: at }),
             storage: Arc::new(Area { shared: self.shared.clone(), process: at }),
             hooks: Arc::new(NoHooks),
+            http: Arc::new(NoHttp),
             config: EngineConfig { jobs, ..EngineConfig::default() },
         };
         let eng = Arc::new(Engine::new(parts));
