@@ -99,3 +99,27 @@ def test_the_database_is_full(three, disk, receiver, tmp_path):
     assert three.json('/statistics')['CountInstances'] == len(stored)
     assert sum(c['ChangeType'] == 'NewInstance' for c in three.changes()) == len(stored)
     assert all(node.process.poll() is None for node in three.nodes)
+
+
+def test_the_database_is_too_full_to_take_connections(three, disk, database):
+    """Without a file that PostgreSQL keeps for connections, and without room to make it again."""
+    stored = three.upload(dicom_bytes(instance()))
+    disk.fill()
+    for file in disk.folder.glob('tables/*/*/pg_internal.init'):
+        file.unlink()
+    disk.fill()
+    database.terminate_connections()
+
+    def answers():
+        return [Client(node.url, node.dicom_port, node.aet).get('/instances/' + stored['ID']) for node in three.nodes]
+
+    def refused():
+        got = answers()
+        assert {answer.status_code for answer in got} <= {200, 503}, [answer.text for answer in got]
+        return all(answer.status_code == 503 and 'init file' in answer.json()['Details'] for answer in got)
+
+    wait_for(refused, what='503 of all, and why')
+    disk.make_room()
+    wait_for(lambda: all(answer.ok for answer in answers()), what='recovery')
+    wait_for(lambda: three.get('/studies').ok, what='recovery at the gateway')
+    success(three, create(three, '/studies/%s/archive' % stored['ParentStudy']))

@@ -94,11 +94,13 @@ impl Folders {
     /// Removes the blob's file, and the folders that are empty then.
     ///
     /// # Errors
-    /// `CannotWrite` if the file is there and cannot be removed.
+    /// `CannotWrite` if the file is there and cannot be removed, or if the storage area itself is not there: then nobody knows.
     pub(crate) fn remove(&self, id: AttachmentId) -> Result<()> {
         match fs::remove_file(self.path(id)) {
             Ok(()) => {}
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) && self.root.is_dir() => {
+                return Ok(());
+            }
             Err(e) => return Err(errors::writing(format!("removing blob {id}"), e)),
         }
         let _guard = self.lock(id);

@@ -15,6 +15,17 @@ pub(super) fn sql(error: tokio_postgres::Error) -> Error {
     Error::new(kind, message(&error)).caused_by(error)
 }
 
+/// `?` on an attempt to connect. A server that cannot even begin (`internal_error`: its disk is full, "could not write init file") says
+/// nothing about what was asked of it.
+pub(super) fn connecting(error: tokio_postgres::Error) -> Error {
+    match error.code() {
+        Some(code) if *code == SqlState::INTERNAL_ERROR => {
+            Error::new(ErrorKind::DatabaseUnavailable, message(&error)).caused_by(error)
+        }
+        _ => sql(error),
+    }
+}
+
 fn kind(code: &SqlState) -> ErrorKind {
     match code.code() {
         // disk_full: reads go on, and so does everything else as soon as there is room; so it is not the end of a job.
@@ -70,7 +81,7 @@ pub(super) fn is_conflict(error: &tokio_postgres::Error) -> bool {
 /// `?` on a connection of the pool.
 pub(super) fn pool(error: PoolError) -> Error {
     match error {
-        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => sql(error),
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => connecting(error),
         PoolError::Closed => Error::new(ErrorKind::DatabaseUnavailable, "the index is closed"),
         PoolError::Timeout(TimeoutType::Wait) => Error::new(
             ErrorKind::DatabaseUnavailable,

@@ -1,6 +1,6 @@
 //! Opening the database: reachable, modern enough, not behind a transaction pooler, ours, migrated to the present.
 
-use super::error::sql;
+use super::error::{connecting, sql};
 use super::functions;
 use super::pool::Session;
 use super::trigrams;
@@ -37,7 +37,7 @@ fn refused(message: String) -> Error {
 
 /// A connection outside of the pool. It ends when it is dropped.
 pub(super) async fn connect(session: &Session) -> Result<Client> {
-    let (client, connection) = session.config.connect(session.tls.clone()).await.map_err(sql)?;
+    let (client, connection) = session.config.connect(session.tls.clone()).await.map_err(connecting)?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to PostgreSQL ended");

@@ -43,6 +43,23 @@ async fn a_folder_stays_while_a_blob_is_in_it() {
 }
 
 #[tokio::test]
+async fn nothing_is_removed_while_the_storage_area_is_away() {
+    let parent = tempfile::tempdir().unwrap();
+    let (root, aside) = (parent.path().join("storage"), parent.path().join("aside"));
+    let area = open(&root).await;
+    let id = AttachmentId::random();
+    area.put(id, pattern(1)).await.unwrap();
+    fs::rename(&root, &aside).unwrap();
+    assert_eq!(area.remove(id).await.unwrap_err().kind(), ErrorKind::CannotWrite);
+    fs::write(&root, "no folder").unwrap();
+    assert_eq!(area.remove(id).await.unwrap_err().kind(), ErrorKind::CannotWrite);
+    fs::remove_file(&root).unwrap();
+    fs::rename(&aside, &root).unwrap();
+    area.remove(id).await.unwrap();
+    assert_eq!(entries(&root), 0);
+}
+
+#[tokio::test]
 async fn folders_that_another_process_removed_are_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let area = open(folder.path()).await;
