@@ -88,6 +88,9 @@ impl Walk<'_> {
             return; // members of what is ignored anyway
         }
         let similar = table().below(parent).map(|(n, _)| n).find(|n| folded(n) == folded(name));
+        if parent == "OrthancPeers.*" && (similar.is_none() || name == "URL") {
+            return; // properties that clients look for
+        }
         let hint = similar.map(|n| format!(" (did you mean {n}?)")).unwrap_or_default();
         self.findings.warnings.push(format!("{}: unknown option {path}{hint}", self.merged.origin(path)));
     }
@@ -211,9 +214,9 @@ mod tests {
         let found = findings(json!({
             "IngestTranscoding": "1.2.840.10008.1.2", "MaximumStorageSize": 0, "HttpThreadsCount": 3,
             "Worklists": {"Enable": true, "Directory": "x"}, "DelayedDeletion": {"Enable": false, "Path": "x"},
-            "PostgreSQL": {"EnableIndex": true, "Host": "h", "Lock": false}, "OrthancPeers": {"p": ["http://x"]}, "LuaScripts": []
+            "PostgreSQL": {"EnableIndex": true, "Host": "h", "Lock": false}, "LuaScripts": []
         }));
-        let expected = "IngestTranscoding, Worklists, OrthancPeers";
+        let expected = "IngestTranscoding, Worklists";
         assert_eq!(found.errors, [""; 0]);
         assert_eq!(found.warnings.len(), 1, "{found:?}");
         assert!(found.warnings[0].ends_with(&format!(": {expected}")), "{found:?}");
@@ -232,7 +235,10 @@ mod tests {
 
     #[test]
     fn sections_of_plugins_may_hold_what_only_they_know() {
-        let found = findings(json!({"MySQL": {"Host": "x"}, "OrthancPeers": {"p": {"Url": "u", "Anything": 1}}}));
+        let peers = json!({"p": {"Url": "u", "Anything": 1}, "q": {"URL": "u"}});
+        let found = findings(json!({"MySQL": {"Host": "x"}, "OrthancPeers": peers}));
         assert_eq!((found.errors.len(), found.warnings.len()), (0, 1), "{found:?}");
+        let found = findings(json!({"OrthancPeers": {"p": {"URL": "u", "username": "u"}}}));
+        assert!(found.warnings.len() == 1 && found.warnings[0].contains("did you mean Username?"), "{found:?}");
     }
 }
