@@ -2,8 +2,9 @@
 # make cluster  build and start three processes on a private PostgreSQL behind HAProxy; KEEP=folder keeps the data
 # make check    before a commit: format, lints, tidy, unit tests
 # make test     everything that CI runs
-# make chaos    20,000 stores on 8 connections while the server is killed 50 times, then three servers behind a gateway, one after the
-#               other; TOPOLOGY=single or cluster for one of both, STORES, KILLS and SEED for other numbers
+# make chaos    SECONDS=600: three servers under load while all kinds of faults happen, for so long, in the order of SEED=n (1);
+#               without SECONDS: 20,000 stores on 8 connections while the server is killed 50 times, then three servers behind a
+#               gateway, one after the other; TOPOLOGY=single or cluster for one of both, STORES, KILLS and SEED for other numbers
 # make diff     the same requests to an Orthanc (REFERENCE='command {config}') and to Pleiad; its report is docs/diff.md
 # make bench    a first impression of speed and memory
 
@@ -39,9 +40,9 @@ test: compiler test-tools
 
 chaos: compiler test-tools
 	$(CARGO) build --release --locked -p server
-	CHAOS_STORES=$(or $(STORES),20000) CHAOS_KILLS=$(or $(KILLS),50) CHAOS_SEED=$(or $(SEED),1) \
-	  PLEIAD=$(abspath $(TARGET)/release/pleiad) $(PYTHON) -m pytest -q tests/e2e/test_chaos.py \
-  $(if $(TOPOLOGY),-k '$(if $(filter cluster,$(TOPOLOGY)),gateway,not gateway)')
+	CHAOS_SECONDS=$(SECONDS) CHAOS_STORES=$(or $(STORES),20000) CHAOS_KILLS=$(or $(KILLS),50) CHAOS_SEED=$(or $(SEED),1) \
+	  PLEIAD=$(abspath $(TARGET)/release/pleiad) $(PYTHON) -m pytest -q $(if $(SECONDS),tests/e2e/test_chaos_mixed.py,tests/e2e/test_chaos.py \
+	  $(if $(TOPOLOGY),-k '$(if $(filter cluster,$(TOPOLOGY)),gateway,not gateway)'))
 
 diff: compiler test-tools
 	$(CARGO) build --locked -p server
@@ -58,6 +59,6 @@ cluster-tools:
 	@tests/install python3:python3 setpriv:util-linux postgresql haproxy
 
 test-tools: cluster-tools
-	@tests/install storescu:dcmtk pgbouncer
+	@tests/install storescu:dcmtk pgbouncer libfaketime
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || tests/install python3-venv
 	@tests/make-venv .venv tests/requirements.txt

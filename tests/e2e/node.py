@@ -28,6 +28,7 @@ class Node:
             'HttpBindAddresses': ['127.0.0.1'],
             **(config or {}),
         }
+        self.environment = {}
         self.process = None
 
     @property
@@ -61,7 +62,8 @@ class Node:
         path.write_text(json.dumps(self.config, indent=1))
         with open(self.folder / 'log', 'ab') as log:
             self.process = subprocess.Popen(
-                bound([PLEIAD, *arguments, path]), start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=stderr or log)
+                bound([PLEIAD, *arguments, path]), env={**os.environ, **self.environment}, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=stderr or log)
         return self.process
 
     def wait_until_ready(self):

@@ -1,0 +1,195 @@
+"""What must hold after the mixed chaos: the invariants of the registry and of the store, by SQL and by HTTP."""
+import io
+import time
+from collections import Counter
+from datetime import datetime
+
+import requests
+from chaos_load import CANCELED, INTERNAL, STORAGE
+from jobs import wait_for
+from pydicom import dcmread
+
+ENDED = ('Success', 'Failure')
+# A job that the fast destination receives is checkpointed after so many steps or 200 ms; a slow one after each.
+QUICK_WINDOW, SLOW_WINDOW = 50, 3
+ORPHAN_SECONDS = 15
+# From a fault of a process to the end of a job that it ran: two leases, some seconds to restart the database, and one for the beat.
+HIT_SECONDS = 45
+# So many of the newest events of jobs are kept.
+EVENTS = 10_000
+
+
+class Orphans:
+    """Running jobs whose process has no lease: somebody takes them over soon."""
+
+    def __init__(self, database):
+        self.database, self.since = database, {}
+
+    def look(self):
+        now = time.monotonic()
+        found = self.database.sql("""SELECT j.id, j.epoch FROM pleiad.job j WHERE j.state = 'R' AND NOT EXISTS (
+            SELECT FROM pleiad.node n WHERE n.id = j.owner AND n.lease_until > extract(epoch FROM clock_timestamp()) * 1000000)""").split()
+        self.since = {run: self.since.get(run, now) for run in found}
+        late = [run for run, since in self.since.items() if now - since > ORPHAN_SECONDS]
+        assert not late, 'nobody takes over %s' % late
+
+
+def was_given_up(found, hits):
+    """Whether a job lost three processes, the last one, in which it ran alone, to a fault that the poison jobs have no part in."""
+    if found['ErrorCode'] != INTERNAL or not found['ErrorDetails'].startswith('3 processes ended'):
+        return False
+    name = found['ErrorDetails'].split(', ')[-1].split(' ')[0]
+    ended = datetime.strptime(found['CompletionTime'] + '+0000', '%Y%m%dT%H%M%S.%f%z').timestamp()
+    return any(hit == name and ended - HIT_SECONDS < at < ended for hit, at in hits)
+
+
+def settle(load, world, dice):
+    """Brings every job to the end that was intended: what was paused goes on, what met a fault that it may fail of is tried again."""
+    deadline, orphans = time.monotonic() + 300, Orphans(world.database)
+    while True:
+        world.tend(dice)
+        orphans.look()
+        states = {one['ID']: one for one in load.ask('GET', '/jobs?expand').json()}
+        lost = [job.identifier for job in load.jobs if job.identifier not in states]
+        assert not lost, 'jobs are unknown: %s' % lost[:5]
+        waiting = 0
+        for job in load.jobs:
+            found = states[job.identifier]
+            state, given_up = found['State'], was_given_up(found, world.hits)
+            if state == 'Paused':
+                load.ask('POST', '/jobs/%s/resume' % job.identifier, good=(200, 400), data='{}')
+            elif state == 'Failure' and (found['ErrorCode'] in STORAGE or given_up):
+                load.count('jobs tried again that %s' % ('lost three processes' if given_up else 'met the unusable storage area'))
+                job.asked['resubmit'] += 1
+                load.ask('POST', '/jobs/%s/resubmit' % job.identifier, good=(200, 400), data='{}')
+            elif state in ENDED:
+                continue
+            waiting += 1
+        poisons = [states[one]['State'] for one in load.poison.jobs]
+        if not waiting and all(state in ENDED for state in poisons):
+            return states
+        assert time.monotonic() < deadline, Counter(one['State'] for one in states.values())
+        time.sleep(0.5)
+
+
+def check_jobs(load, states, database):
+    """Each job is there once, ended once, as it was intended to."""
+    ids = [job.identifier for job in load.jobs] + load.poison.jobs
+    assert len(ids) == len(set(ids)) and set(ids) == set(states), 'each job was made once'
+    assert database.sql("SELECT count(*) FROM pleiad.job WHERE done_seq IS NULL OR state NOT IN ('S', 'F') OR owner IS NOT NULL") == '0'
+    epochs = dict(line.split('|') for line in database.sql('SELECT id, epoch FROM pleiad.job').splitlines())
+    events = {}
+    for line in database.sql('SELECT job, kind, count(*) FROM pleiad.job_event GROUP BY 1, 2').splitlines():
+        identifier, kind, count = line.split('|')
+        events.setdefault(identifier, Counter())['submitted' if kind == 'J' else 'ended'] += int(count)
+    all_kept = sum(one.total() for one in events.values()) < EVENTS
+    for job in load.jobs:
+        found = states[job.identifier]
+        if found['State'] == 'Failure':
+            assert found['ErrorCode'] == CANCELED and job.asked['cancel'], found
+        else:
+            assert found['Progress'] == 100 and found['Content'].get('FailedInstancesCount', 0) == 0, found
+            if job.receiver:
+                check_arrivals(job, int(epochs[job.identifier]))
+        if all_kept:
+            seen = events[job.identifier]
+            assert seen['submitted'] == 1 and 1 <= seen['ended'] <= 1 + job.asked['resubmit'], (job, seen)
+    for identifier in load.poison.jobs:
+        found = states[identifier]
+        assert (found['State'], found['ErrorCode']) == ('Failure', INTERNAL), found
+        assert found['ErrorDetails'].startswith('3 processes ended'), found
+
+
+def check_archives(load, database):
+    """What jobs made and what was not evicted can be fetched, whole."""
+    jobs = {job.identifier: job for job in load.jobs}
+    for identifier in database.sql('SELECT job FROM pleiad.job_output').split():
+        load.fetch(jobs[identifier])
+
+
+def check_arrivals(job, epoch):
+    """All of it arrived; twice only what a take-over may repeat; and the runs came one after the other."""
+    seen = job.receiver.seen.get(job.aet, [])
+    counts = Counter(uid for uid, _ in seen)
+    assert set(counts) == set(job.study.uids), 'a job succeeded whose instances did not arrive: %s' % job
+    window = SLOW_WINDOW if job.receiver.delay else QUICK_WINDOW
+    most = min(window, len(counts)) * (epoch - 1) + len(counts) * job.asked['resubmit']
+    twice = sum(n - 1 for n in counts.values())
+    assert twice <= most, '%s: %d of %d arrived twice in %d runs' % (job.identifier, twice, len(counts), epoch)
+    associations = [port for _, port in seen]
+    order = list(dict.fromkeys(associations))
+    assert len(order) <= epoch, '%d associations in %d runs' % (len(order), epoch)
+    for later, one in enumerate(order[1:], 1):
+        late = sum(other in order[:later] for other in associations[associations.index(one):])
+        assert late <= 1, '%s ran twice at once' % job.identifier
+
+
+def check_instances(load, nodes):
+    """What was acknowledged is there, nothing else, and as it was sent."""
+    sent = {identifier: (body, study.door) for study in load.studies for identifier, body in study.sent.items()}
+    for node in nodes:
+        listed = requests.get(node.url + '/instances').json()
+        assert len(listed) == len(sent) and set(listed) == set(sent), node.config['Name']
+        statistics = requests.get(node.url + '/statistics').json()
+        assert statistics['CountInstances'] == len(sent) and statistics['CountStudies'] == statistics['CountSeries'] == len(load.studies)
+        assert statistics['CountPatients'] == 1
+    session = requests.Session()
+    stored = 0
+    for number, (identifier, (body, door)) in enumerate(sent.items()):
+        got = session.get('%s/instances/%s/file' % (nodes[number % len(nodes)].url, identifier)).content
+        stored += len(got)
+        # storescu writes the meta header itself.
+        same = got == body if door == 'REST' else dcmread(io.BytesIO(got)) == dcmread(io.BytesIO(body))
+        assert same, '%s is not what was sent' % identifier
+    assert int(statistics['TotalUncompressedSize']) == stored
+
+
+def check_totals(load, database):
+    """The counters of all levels are those of the rows below them."""
+    assert database.sql("""
+        SELECT count(*) FROM pleiad.study s JOIN (
+            SELECT e.study, count(*) AS instances, sum(i.size_bytes) AS size FROM pleiad.series e JOIN pleiad.instance i ON i.series = e.id GROUP BY 1
+        ) x ON x.study = s.id WHERE (s.series_count, s.instance_count, s.size_bytes) = (1, x.instances, x.size)""") == str(len(load.studies))
+    assert database.sql("""
+        SELECT (sum(patients), sum(studies), sum(series), sum(instances), sum(size_bytes)) =
+            ((SELECT count(*) FROM pleiad.patient), (SELECT count(*) FROM pleiad.study), (SELECT count(*) FROM pleiad.series),
+             (SELECT count(*) FROM pleiad.instance), (SELECT sum(size_bytes) FROM pleiad.instance)) FROM pleiad.stat_shard""") == 't'
+
+
+def check_blobs(node, database):
+    """Files are rows, once what dead processes reserved is swept."""
+    def rows():
+        return set(database.sql('SELECT blob FROM pleiad.instance UNION ALL SELECT blob FROM pleiad.attachment'
+                                ' UNION ALL SELECT blob FROM pleiad.job_output').split())
+
+    def difference():
+        files, named = {blob.name for blob in node.blobs()}, rows()
+        return files - named, named - files
+
+    try:
+        wait_for(lambda: difference() == (set(), set()), 150, 'as many files as rows')
+    except AssertionError as error:
+        orphans, lost = difference()
+        raise AssertionError('%d files without a row, %d rows without a file, for example %s' % (
+            len(orphans), len(lost), sorted(orphans)[:2] + sorted(lost)[:2])) from error
+
+
+def check_changes(load):
+    """Who followed the changes all the time has seen each instance and study, once."""
+    wait_for(load.follower.poll, 60, 'the end of the changes')
+    assert load.follower.went_back == 0
+    sent = {identifier for study in load.studies for identifier in study.sent}
+    assert load.follower.count('NewInstance') == len(sent) and load.follower.ids('NewInstance') == sent
+    studies = {study.identifier for study in load.studies}
+    assert load.follower.count('NewStudy') == len(studies) and load.follower.ids('NewStudy') == studies
+
+    def stable():
+        load.follower.poll()
+        return load.follower.ids('StableStudy') == studies
+    wait_for(stable, 60, 'StableStudy of all')
+
+
+def check_modalities(load, nodes):
+    for node in nodes:
+        for name, port in load.ports.items():
+            assert requests.get('%s/modalities/%s/configuration' % (node.url, name)).json()['Port'] == port
