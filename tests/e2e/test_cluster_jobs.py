@@ -128,10 +128,17 @@ def test_cancel_reaches_a_send_to_a_receiver_that_stopped_reading(three, receive
     destination.stop_answering()
     put_modality(three, 'destination', destination.modality)
     study, _ = study_of(three, 3)
-    made = create(three, '/modalities/destination/store', Resources=[study])
+    made = create(three, '/modalities/destination/store', Resources=[study], Timeout=0)
     wait_for(lambda: destination.arrivals, what='the first arrival')
-    assert act(three, made, 'cancel') == 200
-    assert wait_for_state(three, made, 'Failure', seconds=5)['ErrorCode'] == 37
+    running = wait_for(lambda: runner(three), what='running')
+    other = direct(next(node for node in three.nodes if node is not running))
+    begin = time.monotonic()
+    assert act(other, made, 'cancel') == 200
+    assert wait_for_state(other, made, 'Failure', seconds=3)['ErrorCode'] == 37
+    assert time.monotonic() - begin < 3, 'three times the second that is promised'
+    destination.go_on()
+    time.sleep(0.5)
+    assert len(destination.arrivals) == 1, 'the connection is gone'
 
 
 def test_a_destination_that_stops_reading_costs_its_timeout_and_nobody_else(three, receiver):

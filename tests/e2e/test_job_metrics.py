@@ -1,4 +1,7 @@
 """What `/tools/metrics-prometheus` says of jobs."""
+import threading
+import time
+
 import pytest
 from dicom import dicom_bytes, instance
 from jobs import act, create, success, wait_for, wait_for_state
@@ -6,7 +9,10 @@ from jobs import act, create, success, wait_for, wait_for_state
 
 def metrics(client):
     lines = client.get('/tools/metrics-prometheus').text.splitlines()
-    return {name: float(value) for name, value in (line.rsplit(' ', 1) for line in lines if line and line[0] != '#')}
+    parts = [line.split(' ') for line in lines if line[0] != '#']
+    # Orthanc ends each line with its time in milliseconds, and clients of it count on that.
+    assert all(len(part) == 3 and abs(int(part[2]) / 1000 - time.time()) < 60 for part in parts)
+    return {name: float(value) for name, value, _ in parts}
 
 
 def summed(server, name):
@@ -47,3 +53,25 @@ def test_metrics_of_jobs(server, receiver):
     assert summed(server, 'orthanc_jobs_total_failed') == 1
     assert summed(server, 'orthanc_jobs_total_success') == len(busy) + 1
     assert summed(server, 'pleiad_jobs_rescued_total') == summed(server, 'pleiad_jobs_fenced_writes_total') == 0
+
+
+@pytest.mark.config(HttpThreadsCount=4)
+def test_requests_under_way_are_counted(server, receiver):
+    """As in Orthanc: the most of the last ten seconds, with this one; and clients of Orthanc expect that somebody counts threads."""
+    one = type(server)(server.nodes[0].url, server.nodes[0].dicom_port)
+    first = metrics(one)
+    assert first['orthanc_rest_api_active_requests'] >= 1
+    assert first['orthanc_available_http_threads_count'] == max(4 - first['orthanc_rest_api_active_requests'], 0)
+    silent = receiver()
+    silent.stop_answering()
+    assert server.request('PUT', '/modalities/silent', json=silent.modality).ok
+    made = create(server, '/modalities/silent/store', Resources=[server.upload(dicom_bytes(instance()))['ID']])
+    waiting = [threading.Thread(target=one.get, args=('/jobs/%s/wait?timeout=60' % made,)) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    wait_for(lambda: metrics(one)['orthanc_rest_api_active_requests'] >= 4, what='four requests at once')
+    assert metrics(one)['orthanc_available_http_threads_count'] == 0
+    silent.go_on()
+    for thread in waiting:
+        thread.join()
+    success(server, made)

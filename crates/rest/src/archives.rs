@@ -9,10 +9,11 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use bytes::{Bytes, BytesMut};
-use engine::Ctx;
 use engine::jobs::JobOptions;
 use engine::jobs::kinds::{Archive, ArchiveOptions, Form, archive};
+use engine::{Ctx, Engine};
 use futures_util::StreamExt;
+use futures_util::future::ready;
 use futures_util::stream::BoxStream;
 use http::{HeaderValue, header};
 use model::{Error, ErrorKind, Level, Result};
@@ -162,6 +163,8 @@ async fn answer(rest: &Rest, ctx: &Ctx, archive: Archive, options: JobOptions) -
     let file_name = archive.file_name().to_owned();
     if rest.system.synchronous_zip_stream || rest.system.read_only {
         let bytes = archive::stream(&rest.engine, ctx, archive, options).await?;
+        // As in Orthanc: a cancelled download just ends early. Whatever else goes wrong breaks the connection.
+        let bytes = bytes.take_while(|piece| ready(!piece.as_ref().is_err_and(|e| e.kind() == ErrorKind::Canceled)));
         let mut response = Body::from_stream(bytes).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
@@ -170,28 +173,34 @@ async fn answer(rest: &Rest, ctx: &Ctx, archive: Archive, options: JobOptions) -
         }
         return Ok(response);
     }
-    let bytes = archive::stream(&rest.engine, ctx, archive, options).await?;
-    let (spooled, size_bytes) = collect(rest, bytes).await?;
+    let file = tokio::fs::File::from_std(crate::upload::spool(rest)?);
+    // A task of its own: a client that goes away meanwhile ends nothing, and the job still succeeds.
+    let all = tokio::spawn(collect(rest.engine.clone(), ctx.clone(), archive, options, file));
+    let (spooled, size_bytes) =
+        all.await.map_err(|e| Error::new(ErrorKind::Internal, "the archive was not finished").caused_by(e))??;
     let file = File { size_bytes, mime: "application/zip".into(), etag: None, filename: Some(file_name), range: None };
     Ok(file.respond(pieces(spooled)))
 }
 
-/// Takes the whole archive into a temporary file, even if the client goes away meanwhile: then its job still succeeds.
-async fn collect(rest: &Rest, mut bytes: BoxStream<'static, Result<Bytes>>) -> Result<(tokio::fs::File, u64)> {
-    let mut file = tokio::fs::File::from_std(crate::upload::spool(rest)?);
+/// Takes the whole archive into a file. Returns it at its start, and its size in bytes.
+async fn collect(
+    eng: Arc<Engine>,
+    ctx: Ctx,
+    archive: Archive,
+    options: JobOptions,
+    mut file: tokio::fs::File,
+) -> Result<(tokio::fs::File, u64)> {
     let cannot = |e| Error::new(ErrorKind::CannotWrite, "cannot write a temporary file (TemporaryDirectory)").caused_by(e);
-    let all = tokio::spawn(async move {
-        let mut size = 0;
-        while let Some(piece) = bytes.next().await {
-            let piece = piece?;
-            size += piece.len() as u64;
-            file.write_all(&piece).await.map_err(cannot)?;
-        }
-        file.flush().await.map_err(cannot)?;
-        file.rewind().await.map_err(cannot)?;
-        Ok((file, size))
-    });
-    all.await.map_err(|e| Error::new(ErrorKind::Internal, "the archive was not finished").caused_by(e))?
+    let mut bytes = archive::stream(&eng, &ctx, archive, options).await?;
+    let mut size = 0;
+    while let Some(piece) = bytes.next().await {
+        let piece = piece?;
+        size += piece.len() as u64;
+        file.write_all(&piece).await.map_err(cannot)?;
+    }
+    file.flush().await.map_err(cannot)?;
+    file.rewind().await.map_err(cannot)?;
+    Ok((file, size))
 }
 
 /// The bytes of a file from its start.

@@ -37,6 +37,8 @@ pub struct SystemInfo {
     pub temporary_directory: Option<std::path::PathBuf>,
     /// `SynchronousZipStream`: an archive is sent while it is made.
     pub synchronous_zip_stream: bool,
+    /// `HttpThreadsCount`: from how many requests at once on the metrics say that no thread is free.
+    pub http_threads: u64,
 }
 
 /// The state of the REST door.

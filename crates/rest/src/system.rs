@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{SystemTime, UNIX_EPOCH};
 use web::error::HttpResult;
 use web::{Caller, Json};
 
@@ -145,5 +146,17 @@ async fn get_metrics(State(rest): State<Arc<Rest>>, Caller(ctx): Caller) -> Http
         let _ = writeln!(out, "orthanc_jobs_total_success {success}\northanc_jobs_total_failed {failed}");
     }
     out += &rest.latencies.render("pleiad_http_request_duration_seconds");
+    let mut out = stamped(&out, SystemTime::now());
+    if let Some(peak) = rest.latencies.active.peak() {
+        let free = rest.system.http_threads.saturating_sub(peak.requests);
+        let lines = format!("orthanc_rest_api_active_requests {}\northanc_available_http_threads_count {free}\n", peak.requests);
+        out += &stamped(&lines, peak.at);
+    }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], out))
+}
+
+/// The metrics with their time, in milliseconds since 1970.
+fn stamped(metrics: &str, at: SystemTime) -> String {
+    let ms = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    metrics.lines().map(|line| if line.starts_with('#') { format!("{line}\n") } else { format!("{line} {ms}\n") }).collect()
 }

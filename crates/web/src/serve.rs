@@ -4,7 +4,7 @@ use crate::auth::{self, Access, Users};
 use crate::body::{self, MaxBody};
 use crate::caller::Remote;
 use crate::error;
-use crate::metrics::Latencies;
+use crate::metrics::{Begun, Counted, Latencies};
 use crate::request_line::RequestLines;
 use crate::xml;
 use axum::Router;
@@ -190,6 +190,7 @@ async fn catch_panic(request: Request, next: Next) -> Response {
 /// One line per request; never a query string, which may name patients.
 async fn log(State(latencies): State<Arc<Latencies>>, request: Request, next: Next) -> Response {
     let start = Instant::now();
+    let begun = Begun::new(latencies.clone());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let remote = request.extensions().get::<Remote>().map(|r| r.0.ip().to_canonical().to_string());
@@ -202,5 +203,5 @@ async fn log(State(latencies): State<Arc<Latencies>>, request: Request, next: Ne
         latencies.failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     tracing::info!(target: "http", method = %method, path, status, duration_ms = took.as_secs_f64() * 1e3, remote);
-    response
+    response.map(|body| Counted::body(body, begun))
 }

@@ -427,6 +427,13 @@ fn forget(conn: &Connection, row: i64) -> Result<()> {
     Ok(())
 }
 
+/// Forgets all jobs, whatever their state.
+pub(super) fn forget_all(conn: &Connection) -> Result<()> {
+    let rows: Vec<i64> =
+        conn.prepare_cached("SELECT seq FROM job").and_then(|mut s| s.query_map([], |r| r.get(0))?.collect()).map_err(sql)?;
+    rows.into_iter().try_for_each(|row| forget(conn, row))
+}
+
 fn remove_output(conn: &Connection, row: i64, name: &str) -> Result<()> {
     let blob = conn
         .prepare_cached("DELETE FROM job_output WHERE job = ?1 AND key = ?2 RETURNING blob")

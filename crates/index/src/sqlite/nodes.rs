@@ -12,9 +12,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Registers a process, and ends the leases of earlier openings.
+/// Registers a process, and ends the leases of earlier openings; forgets their jobs if the process wants none of them.
 pub(super) fn join(batch: &mut Batch<'_>, node: &NewNode, lease: Duration) -> Result<()> {
     let (conn, now) = (batch.conn, batch.now_us());
+    if node.new_jobs_only && !is_known(conn, &batch.node)? {
+        jobs::forget_all(conn)?;
+    }
     let kinds: Vec<_> = node.kinds.iter().map(|k| clean(k)).collect();
     let inserted = conn
         .prepare_cached(
@@ -43,6 +46,13 @@ pub(super) fn join(batch: &mut Batch<'_>, node: &NewNode, lease: Duration) -> Re
         .and_then(|mut s| s.execute(params![batch.node, now]))
         .map_err(sql)?;
     Ok(())
+}
+
+/// Whether a process joined since the database was opened.
+fn is_known(conn: &Connection, opening: &[u8]) -> Result<bool> {
+    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM node WHERE opening = ?1)")
+        .and_then(|mut s| s.query_row([opening], |r| r.get(0)))
+        .map_err(sql)
 }
 
 /// Takes a process off the list.

@@ -130,10 +130,31 @@ async fn steps_stay_as_long_as_their_job(db: &mut Fresh) {
     assert_eq!(db.job_steps(JobId::random(), 0, 9).await.unwrap_err().kind(), ErrorKind::InexistentItem);
 }
 
+/// `--no-jobs`: what nobody else could ever run is forgotten; where there may be others, everything stays.
+async fn a_process_that_wants_new_jobs_only_may_forget_the_others(db: &mut Fresh) {
+    let me = join(&**db).await;
+    let (ended, blob) = with_output(&**db, me, KEEP).await;
+    let (waiting, claim) = (submit(&**db, job()).await, running(&**db, me).await);
+    assert!(db.checkpoint_job(claim, &steps(0..3)).await.unwrap());
+    db.restart();
+    let picky = NewNode { new_jobs_only: true, ..node("a") };
+    db.join(&picky, std::time::Duration::from_secs(60)).await.unwrap();
+    if db.is_alone() {
+        assert!(ids_of(&**db).await.is_empty());
+        assert!(deleted(&**db).await.contains(&blob), "the file goes with its job");
+    } else {
+        assert_eq!(ids_of(&**db).await, [ended, waiting, claim.job].into());
+        assert_eq!(db.job_output(ended, "archive").await.unwrap().blob, blob);
+    }
+    let new = submit(&**db, job()).await;
+    assert_eq!(db.claim_jobs(picky.id, 9).await.unwrap().iter().map(|j| j.claim.job).collect::<Vec<_>>(), [new]);
+}
+
 for_each_index!(
     the_history_is_exact,
     waiters_keep_records_and_outputs,
     outputs_go_least_recently_read_first,
     outputs_settle_their_blobs,
     steps_stay_as_long_as_their_job,
+    a_process_that_wants_new_jobs_only_may_forget_the_others,
 );

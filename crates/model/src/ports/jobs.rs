@@ -15,7 +15,7 @@ use std::time::Duration;
 #[async_trait]
 pub trait Jobs: Send + Sync {
     /// Registers this process with a first lease. SQLite, which one process uses alone, forgets all others: their jobs are
-    /// rescued by the next [`Self::tick`].
+    /// rescued by the next [`Self::tick`], or forgotten too if this process wants new jobs only.
     async fn join(&self, node: &NewNode, lease: Duration) -> Result<()>;
 
     /// One beat, one statement. It renews the lease; rescues running jobs whose owner has no live lease; removes dead

@@ -290,6 +290,7 @@ fn system(settings: &Settings) -> rest::SystemInfo {
         max_file_in_archive_bytes: settings.integer("MaximumFileSizeInArchiveMB") << 20,
         temporary_directory: settings.path("TemporaryDirectory"),
         synchronous_zip_stream: settings.flag("SynchronousZipStream"),
+        http_threads: settings.integer("HttpThreadsCount"),
     }
 }
 

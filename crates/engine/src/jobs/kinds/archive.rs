@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 const KEY: &str = "archive";
 /// Pieces that wait for a slow client.
 const PIECES_AHEAD: usize = 4;
+/// The header and the first bytes of the first file: the client gets them even if its job is cancelled meanwhile, as it gets the
+/// first step of a job of Orthanc's, and so an archive that ends early instead of an error.
+const SURE_PIECES: usize = 2;
 /// How often a run looks at how far it is.
 const REPORT: Duration = Duration::from_millis(250);
 
@@ -162,6 +165,12 @@ fn gone() -> Error {
     Error::new(ErrorKind::CannotWrite, "the client has gone")
 }
 
+/// # Errors
+/// `Canceled` as soon as the job is to stop.
+async fn stopped_by<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    stop.run_until_cancelled(work).await.unwrap_or_else(|| Err(ErrorKind::Canceled.into()))
+}
+
 /// How far an archive is, told by the stream that makes it.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Progress>>);
@@ -185,10 +194,17 @@ impl Archive {
     /// Sends the archive to the client that waits for it.
     async fn send(&self, eng: &Arc<Engine>, job: &mut JobHandle, plan: Plan, client: Client) -> Result<Vec<NewOutput>> {
         let (seen, total) = (Seen::default(), plan.size_bytes());
-        let mut pieces = archive::stream(eng, &Ctx::default(), plan, seen.report(), job.stop().clone());
-        while let Some(piece) = pieces.next().await {
-            let sent = job.stop().run_until_cancelled(client.send(Ok(piece?))).await;
-            sent.ok_or(ErrorKind::Canceled)?.map_err(|_| gone())?;
+        let mut pieces = archive::stream(eng, &Ctx::default(), plan, seen.report(), CancellationToken::new());
+        for sent in 0.. {
+            let next = async {
+                let Some(piece) = pieces.next().await else { return Ok(false) };
+                client.send(Ok(piece?)).await.map_err(|_| gone())?;
+                Ok(true)
+            };
+            let is_sent = if sent < SURE_PIECES { next.await } else { stopped_by(job.stop(), next).await };
+            if !is_sent? {
+                break;
+            }
             let share = seen.show(job.content(), total);
             job.progress(share).await?;
         }
@@ -232,7 +248,7 @@ pub async fn submit(eng: &Arc<Engine>, ctx: &Ctx, archive: Archive, options: Job
 /// can run; a client that goes away ends it as `Failure` 14. A read-only process sends without a job.
 ///
 /// # Errors
-/// What made it fail before the first byte. Later failures end the stream.
+/// What made it fail before the first byte. Later failures end the stream: it lacks the directory of the ZIP then.
 pub async fn stream(
     eng: &Arc<Engine>,
     ctx: &Ctx,
@@ -269,10 +285,10 @@ pub async fn stream(
         }
         match pieces.recv().await {
             Some(piece) => Some((piece, (pieces, ended, false))),
-            // A body that ends early must not look complete.
             None => match ended.outcome().await {
                 Some(JobOutcome::Success(_)) => None,
-                _ => Some((Err(ErrorKind::Canceled.into()), (pieces, ended, true))),
+                Some(JobOutcome::Failure(error)) => Some((Err(error_of(&error)), (pieces, ended, true))),
+                _ => Some((Err(gone()), (pieces, ended, true))),
             },
         }
     });
