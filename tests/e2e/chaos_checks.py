@@ -75,7 +75,7 @@ def settle(load, world, dice):
 def check_jobs(load, states, database):
     """Each job is there once, ended once, as it was intended to."""
     ids = [job.identifier for job in load.jobs] + load.poison.jobs
-    assert len(ids) == len(set(ids)) and set(ids) == set(states), 'each job was made once'
+    assert len(ids) == len(set(ids)) and set(ids) == set(states), 'jobs that nobody made, or twice: %s' % (set(states) - set(ids))
     assert database.sql("SELECT count(*) FROM pleiad.job WHERE done_seq IS NULL OR state NOT IN ('S', 'F') OR owner IS NOT NULL") == '0'
     epochs = dict(line.split('|') for line in database.sql('SELECT id, epoch FROM pleiad.job').splitlines())
     events = {}

@@ -134,12 +134,11 @@ class Load:
         """Whether every client has ended what it had begun when `running` became false."""
         return not any(thread.is_alive() for thread in self.threads)
 
-    def ask(self, method, path, good=(200,), **arguments):
+    def ask(self, method, path, good=(200,), headers=None, **arguments):
         """Asks until there is an answer that is no temporary refusal. Statuses that are not in `good` are a problem."""
         while True:
             try:
-                answer = requests.request(method, self.url + path, headers={'Connection': 'close', **arguments.pop('headers', {})},
-                                          timeout=30, **arguments)
+                answer = requests.request(method, self.url + path, headers={'Connection': 'close', **(headers or {})}, timeout=30, **arguments)
             except requests.RequestException as error:
                 self.refused[type(error).__name__] += 1
                 time.sleep(0.05)
