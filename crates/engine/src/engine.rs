@@ -10,10 +10,11 @@ use crate::settings::Settings;
 use dataset::{CharacterSet, Dictionary, ReadOptions};
 use model::metadata::MetadataNames;
 use model::ports::{Hooks, HttpClient, Index, StorageArea};
-use model::{Error, ErrorKind, Level, MainTags, Origin, Overwrite, Result};
+use model::{Error, ErrorKind, Level, MainTags, Origin, Overwrite, Quota, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Who asks: every use case takes it second.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Ctx {
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     pub overwrite: Overwrite,
+    /// `MaximumStorageSize`, `MaximumPatientCount`, `MaximumStorageMode`
+    pub quota: Quota,
     /// `StoreMD5ForAttachments`
     pub store_md5: bool,
     /// `StorageCompression`: new attachments are compressed by zlib.
@@ -57,6 +60,8 @@ pub struct EngineConfig {
     pub jobs: JobsConfig,
     /// `LogExportedResources`
     pub log_exported: bool,
+    /// `DelayedDeletion`: files of what is deleted are removed by the sweeps, with this pause between them.
+    pub delayed_deletion: Option<Duration>,
     /// `ReadOnly`: this process writes nothing, neither index nor storage, and runs no jobs.
     pub read_only: bool,
 }
@@ -75,6 +80,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             overwrite: Overwrite::Never,
+            quota: Quota::NONE,
             store_md5: true,
             storage_compression: false,
             case_sensitive_pn: false,
@@ -93,6 +99,7 @@ impl Default for EngineConfig {
             scu: ScuConfig::default(),
             jobs: JobsConfig::default(),
             log_exported: false,
+            delayed_deletion: None,
             read_only: false,
         }
     }
@@ -113,6 +120,8 @@ pub struct Metrics {
     pub stored: AtomicU64,
     pub already_stored: AtomicU64,
     pub store_failures: AtomicU64,
+    /// Patients that went because this process needed room.
+    pub recycled: AtomicU64,
     pub received_bytes: AtomicU64,
     pub finds: AtomicU64,
     /// Runs of this process that ended their job well, or as a failure.
@@ -147,6 +156,7 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(parts: Parts) -> Self {
+        parts.index.set_quota(parts.config.quota);
         let signatures = Level::ALL.map(|l| parts.config.main_tags.signature(l));
         Self {
             blobs: BlobNames::new(parts.index.clone()),

@@ -33,6 +33,7 @@ pub mod store;
 pub mod straight;
 pub mod sweeps;
 pub mod uploads;
+pub mod webdav;
 pub mod zlib;
 
 pub use engine::{Ctx, Engine, EngineConfig, Parts};

@@ -192,6 +192,9 @@ impl Ingest {
         let new = self.new_instance(description, &header, blob);
         // On error the commit may still have happened: never delete the blob here, the orphan sweep decides.
         let stored = self.eng.index.store_instance(new).await;
+        if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull) {
+            sweeps::discard(&self.eng, id).await;
+        }
         if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy) {
             // Others took this process for dead and swept its names, also those that it has not used yet.
             self.eng.blobs.forget();
@@ -199,6 +202,9 @@ impl Ingest {
         let stored = stored?;
         if !stored.keeps_blob {
             sweeps::discard(&self.eng, id).await;
+        }
+        if stored.recycled > 0 {
+            recycled(&self.eng, stored.recycled).await;
         }
         Ok(StoreOutcome { status: stored.status, ids: stored.ids })
     }
@@ -294,6 +300,15 @@ impl Ingest {
     /// Gives up and removes what was written.
     pub async fn discard(mut self) {
         self.remove_blob().await;
+    }
+}
+
+/// Removes the files of patients that made room.
+async fn recycled(eng: &Engine, patients: u32) {
+    Metrics::add(&eng.metrics.recycled, u64::from(patients));
+    tracing::info!(patients, "recycled, because the storage is full (MaximumStorageSize, MaximumPatientCount)");
+    if let Err(error) = sweeps::deleted(eng).await {
+        tracing::warn!(error = %error, "blobs of recycled patients remain for the next sweep");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Periodic work: stability, deleted blobs, orphans, tombstones. Each may run at any time, in any process, and twice.
 
-use crate::Engine;
+use crate::{Ctx, Engine};
 use futures_util::{StreamExt, stream};
 use model::{AttachmentId, Result};
 use std::sync::Arc;
@@ -40,13 +40,26 @@ pub async fn all(eng: &Engine) -> Result<()> {
     eng.index.sweep_stability().await?;
     eng.index.sweep_uploads().await?;
     while eng.index.sweep_tombstones().await? {}
-    deleted(eng).await
+    remove_deleted(eng).await
 }
 
-/// Removes blobs that no row refers to, once nobody who found such a row can still be reading.
+/// Removes what a request has just deleted, unless that is left to the sweeps (`DelayedDeletion`).
 pub(crate) async fn deleted(eng: &Engine) -> Result<()> {
+    if eng.config.delayed_deletion.is_some() { Ok(()) } else { remove_deleted(eng).await }
+}
+
+/// How many blobs wait for their removal (Orthanc: `FilesPendingDeletion`).
+pub async fn pending_deletions(eng: &Engine, _ctx: &Ctx) -> Result<u64> {
+    eng.index.count_deleted_blobs().await
+}
+
+/// Removes blobs that no row refers to, once nobody who found such a row can still be reading. With a pause between files, it removes
+/// what fits into a second: so often the sweeps run while there is work.
+async fn remove_deleted(eng: &Engine) -> Result<()> {
+    let pause = eng.config.delayed_deletion.unwrap_or_default();
+    let a_second = 1000_u128.checked_div(pause.as_millis()).map(|n| usize::try_from(n).unwrap_or(CHUNK).clamp(1, CHUNK));
     loop {
-        let blobs = eng.index.deleted_blobs(CHUNK, eng.storage.deletion_grace()).await?;
+        let blobs = eng.index.deleted_blobs(a_second.unwrap_or(CHUNK), eng.storage.deletion_grace()).await?;
         if blobs.is_empty() {
             return Ok(());
         }
@@ -64,6 +77,9 @@ pub(crate) async fn deleted(eng: &Engine) -> Result<()> {
         // What could be removed is gone; the rest waits for the next sweep.
         if let Some(error) = failed {
             return Err(error);
+        }
+        if a_second.is_some() {
+            return Ok(());
         }
     }
 }

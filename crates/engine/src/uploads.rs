@@ -13,6 +13,10 @@ use std::time::Duration;
 const LIMITS: UploadLimits =
     UploadLimits { files: 32, pieces: 10_000, patience: Duration::from_secs(15 * 60), storing: Duration::from_secs(24 * 3600) };
 
+/// How long folders stay in the area for uploads, and how many there may be.
+const FOLDER_AGE: Duration = Duration::from_secs(3600);
+const MOST_FOLDERS: u32 = 1000;
+
 /// What a request says about the piece that it brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announced {
@@ -77,4 +81,35 @@ pub async fn forget(eng: &Engine, upload: CompleteUpload) {
     if let Err(error) = eng.index.forget_upload(upload.id).await {
         tracing::warn!(%error, upload = upload.id, "the pieces of a file remain until their time is over");
     }
+}
+
+/// The folders in the area for uploads, by path.
+pub async fn folders(eng: &Engine, _ctx: &Ctx) -> Result<Vec<String>> {
+    eng.index.upload_folders(FOLDER_AGE).await
+}
+
+/// Makes a folder in the area for uploads. It goes by itself after an hour.
+///
+/// # Errors
+/// `Forbidden` if there is one of its name, or none to hold it, or too many are there; `ReadOnly`.
+pub async fn make_folder(eng: &Engine, ctx: &Ctx, path: &[String]) -> Result<()> {
+    eng.writable()?;
+    let refused = |why: &str| Error::new(ErrorKind::Forbidden, format!("the folder cannot be made: {why}"));
+    let parent = path.split_last().map(|(_, above)| above.join("/")).unwrap_or_default();
+    if !parent.is_empty() && !folders(eng, ctx).await?.contains(&parent) {
+        return Err(refused("the one above it is missing"));
+    }
+    if eng.index.make_upload_folder(&path.join("/"), FOLDER_AGE, MOST_FOLDERS).await? {
+        return Ok(());
+    }
+    Err(refused(&format!("it is there, or there are {MOST_FOLDERS} already")))
+}
+
+/// Removes a folder from the area for uploads, with those in it. Returns whether it was there.
+///
+/// # Errors
+/// `ReadOnly`.
+pub async fn remove_folder(eng: &Engine, _ctx: &Ctx, path: &str) -> Result<bool> {
+    eng.writable()?;
+    eng.index.remove_upload_folder(path).await
 }

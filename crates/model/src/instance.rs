@@ -187,4 +187,6 @@ pub struct Stored {
     pub status: StoreStatus,
     /// Whether the blob of the request is now referenced; if not, the caller deletes it.
     pub keeps_blob: bool,
+    /// Patients that went to make room ([`crate::Quota`]): their blobs are on the deletion list.
+    pub recycled: u32,
 }

@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod modules;
 pub mod ports;
 pub mod query;
+pub mod quota;
 pub mod resource;
 pub mod tags;
 pub mod time;
@@ -27,5 +28,6 @@ pub use instance::{
 };
 pub use metadata::{MetadataKind, MetadataValue};
 pub use query::{Fields, FindRequest};
+pub use quota::{Quota, StorageMode};
 pub use resource::{Counts, Resource, ResourceStatistics, Totals};
 pub use tags::{MainTags, TagMap};

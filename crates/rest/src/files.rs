@@ -7,9 +7,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use dataset::json::dicom_json;
+use engine::Ctx;
 use engine::read::{self, Extent, Located};
 use http::{HeaderMap, StatusCode, header};
-use model::{ContentType, Error, ErrorKind, Level};
+use model::{ContentType, Error, ErrorKind, Level, OrthancId};
 use std::sync::Arc;
 use web::error::HttpResult;
 use web::range::{self, File};
@@ -41,14 +42,19 @@ async fn get_file(
             return Ok(([(header::CONTENT_TYPE, "application/dicom+json")], body).into_response());
         }
     }
-    let found = read::locate(&rest.engine, &ctx, Level::Instance, target.id, ContentType::DICOM).await?;
-    match send(&rest, &found, (&params, &headers)).await {
+    Ok(instance(&rest, &ctx, target.id, (&params, &headers)).await?)
+}
+
+/// The DICOM file of an instance.
+pub(crate) async fn instance(rest: &Rest, ctx: &Ctx, id: OrthancId, request: (&Params, &HeaderMap)) -> Result<Response, Error> {
+    let found = read::locate(&rest.engine, ctx, Level::Instance, id, ContentType::DICOM).await?;
+    match send(rest, &found, request).await {
         // It may have been overwritten, or compressed, between the two reads.
         Err(error) if error.kind() == ErrorKind::InexistentFile => {
-            let found = read::locate(&rest.engine, &ctx, Level::Instance, target.id, ContentType::DICOM).await?;
-            Ok(send(&rest, &found, (&params, &headers)).await?)
+            let found = read::locate(&rest.engine, ctx, Level::Instance, id, ContentType::DICOM).await?;
+            send(rest, &found, request).await
         }
-        other => Ok(other?),
+        other => other,
     }
 }
 

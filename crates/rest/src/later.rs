@@ -27,7 +27,6 @@ const PATHS: &[&str] = &[
     "/storage-commitment/{*rest}",
     "/dicom-web/{*rest}",
     "/wado",
-    "/webdav/{*rest}",
     "/instances/{id}/frames",
     "/instances/{id}/frames/{*rest}",
     "/instances/{id}/preview",

@@ -15,6 +15,7 @@ mod groups;
 mod instances;
 mod jobs;
 mod later;
+mod maintenance;
 mod metadata;
 mod modules;
 mod peers;
@@ -30,8 +31,9 @@ mod target;
 mod tools;
 mod upload;
 mod view;
+mod webdav;
 
-pub use state::{Rest, SystemInfo};
+pub use state::{Rest, SystemInfo, WebDav};
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
@@ -61,6 +63,8 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(peers::routes())
         .merge(system::routes())
         .merge(reconstruct::routes())
+        .merge(webdav::routes())
+        .merge(maintenance::routes())
         .merge(later::routes())
         .fallback(unknown)
         .with_state(rest)

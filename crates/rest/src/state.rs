@@ -6,6 +6,15 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use web::metrics::Latencies;
 
+/// What WebDAV may do beside reading.
+#[derive(Clone, Copy, Debug)]
+pub struct WebDav {
+    /// `WebDavDeleteAllowed`
+    pub delete: bool,
+    /// `WebDavUploadAllowed`
+    pub upload: bool,
+}
+
 /// What `/system` says about the process that the engine does not know.
 #[derive(Clone, Debug, Default)]
 pub struct SystemInfo {
@@ -39,6 +48,8 @@ pub struct SystemInfo {
     pub synchronous_zip_stream: bool,
     /// `HttpThreadsCount`: from how many requests at once on the metrics say that no thread is free.
     pub http_threads: u64,
+    /// `WebDavEnabled`
+    pub webdav: Option<WebDav>,
 }
 
 /// The state of the REST door.

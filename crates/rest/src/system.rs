@@ -123,6 +123,7 @@ async fn get_metrics(State(rest): State<Arc<Rest>>, Caller(ctx): Caller) -> Http
         ("orthanc_up_time_s", rest.started.elapsed().as_secs() as f64),
         ("pleiad_stored_instances_total", m.stored.load(Relaxed) as f64),
         ("pleiad_already_stored_instances_total", m.already_stored.load(Relaxed) as f64),
+        ("pleiad_recycled_patients_total", m.recycled.load(Relaxed) as f64),
         ("pleiad_store_failures_total", m.store_failures.load(Relaxed) as f64),
         ("pleiad_received_bytes_total", m.received_bytes.load(Relaxed) as f64),
         ("pleiad_finds_total", m.finds.load(Relaxed) as f64),

@@ -15,7 +15,7 @@ pub mod range;
 mod request_line;
 mod rewrite;
 pub mod serve;
-mod xml;
+pub mod xml;
 
 pub use auth::Users;
 pub use caller::Caller;

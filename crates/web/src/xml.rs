@@ -105,7 +105,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Text and attribute values. What XML 1.0 (2.2) cannot hold becomes U+FFFD.
-fn escape(out: &mut String, text: &str) {
+pub fn escape(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),

@@ -2,6 +2,7 @@
 //! sleeps keeps a lock; metadata are changed if they still are what was read.
 
 use super::blobs::masks;
+use super::quota;
 use super::readers::query;
 use super::rows::{resolve, table, unknown, visible};
 use super::store::{Stores, compression_number, size};
@@ -139,8 +140,9 @@ async fn attach(
     let md5 = new.and_then(|a| a.md5.as_deref()).map(clean);
     let stored_md5 = new.and_then(|a| a.stored_md5.as_deref()).map(clean);
     let (number, kind, known) = (level as i32, i32::from(content_type.0), known(expect));
-    let rows = write(
-        &stores.pool,
+    let rows = quota::attach(
+        stores,
+        (level, id),
         ATTACH,
         &[
             &number,
@@ -249,8 +251,11 @@ pub(super) async fn labels(pool: &Pool) -> Result<BTreeSet<String>> {
 }
 
 /// Exempts a patient from recycling, or undoes that.
-pub(super) async fn set_protected(pool: &Pool, patient: OrthancId, protected: bool) -> Result<()> {
-    let statement = "UPDATE patient SET protected = $2 WHERE public_id = $1 AND deleted = 0 RETURNING id";
-    let rows = write(pool, statement, &[&patient.0.as_slice(), &protected]).await?;
+pub(super) async fn set_protected(stores: &Stores, patient: OrthancId, protected: bool) -> Result<()> {
+    // `stable_at` is also the order of recycling.
+    let statement = "UPDATE patient SET protected = $2, stable_at = CASE WHEN protected AND NOT $2
+            THEN floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3 ELSE stable_at END
+        WHERE public_id = $1 AND deleted = 0 RETURNING id";
+    let rows = write(&stores.pool, statement, &[&patient.0.as_slice(), &protected, &stores.stable_age_ms()]).await?;
     if rows.is_empty() { Err(unknown(Level::Patient, patient)) } else { Ok(()) }
 }

@@ -104,6 +104,12 @@ pub(super) async fn deleted(pool: &Pool, limit: usize, age: Duration) -> Result<
     Ok(rows.iter().map(|row| AttachmentId(row.get(0))).collect())
 }
 
+/// How many blobs are on the deletion list.
+pub(super) async fn count_deleted(pool: &Pool) -> Result<u64> {
+    let rows = query_typed(pool, "SELECT count(*) FROM deleted_blob", &[], &[]).await?;
+    Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
+}
+
 /// Removes blobs from the deletion list.
 pub(super) async fn forget(pool: &Pool, blobs: &[AttachmentId]) -> Result<()> {
     let mut blobs: Vec<Uuid> = blobs.iter().map(|blob| blob.0).collect();

@@ -27,7 +27,8 @@ const FUNCTIONS: &[(&str, &str)] = functions![
     "delete_1",
     "sweep_1",
     "stable_1",
-    "attach_1"
+    "attach_1",
+    "quota_1"
 ];
 
 /// Creates what is missing. Call it under the lock of the migrations.

@@ -23,6 +23,7 @@ mod open;
 #[cfg(test)]
 mod plans;
 mod pool;
+mod quota;
 mod readers;
 mod remotes;
 mod reread;
@@ -45,13 +46,14 @@ use model::ports::Index;
 use model::ports::index::{Annotations, BlobBlock, Deleted, Expect, Feed, Resources, Upkeep};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, ErrorKind, Exported, ExportsPage,
-    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
+    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Quota, Reread, Resource, ResourceStatistics, Result, Stored,
+    Totals,
 };
 use node::Node;
 use nodes::Beats;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::Stores;
 use writer::Writer;
@@ -116,6 +118,7 @@ async fn assemble(config: &PostgresConfig) -> Result<PostgresIndex> {
         node: node.id,
         shard: i32::from(node.id.as_bytes()[0] % SHARDS),
         stable_age_ms: AtomicI64::new(milliseconds(config.stable_age)),
+        quota: Mutex::new(Quota::NONE),
     });
     let (beats, bus) = (Beats::new(session.clone()), Bus::start(session, node.id));
     Ok(PostgresIndex { pool, node, beats, bus, writer: Writer::start(stores.clone()), stores })
@@ -196,7 +199,7 @@ impl Annotations for PostgresIndex {
     }
 
     async fn set_protected(&self, patient: OrthancId, protected: bool) -> Result<()> {
-        annotations::set_protected(&self.pool, patient, protected).await
+        annotations::set_protected(&self.stores, patient, protected).await
     }
 }
 
@@ -253,6 +256,10 @@ impl Upkeep for PostgresIndex {
         blobs::deleted(&self.pool, limit, age).await
     }
 
+    async fn count_deleted_blobs(&self) -> Result<u64> {
+        blobs::count_deleted(&self.pool).await
+    }
+
     async fn forget_deleted_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
         blobs::forget(&self.pool, blobs).await
     }
@@ -267,6 +274,10 @@ impl Upkeep for PostgresIndex {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn set_quota(&self, quota: Quota) {
+        *self.stores.quota.lock().unwrap_or_else(PoisonError::into_inner) = quota;
     }
 
     fn set_stable_age(&self, age: Duration) {

@@ -23,6 +23,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 4, compatible: 1, statements: include_str!("../migrations/postgres/0004_uploads.sql") },
     Migration { number: 5, compatible: 1, statements: include_str!("../migrations/postgres/0005_job_events.sql") },
     Migration { number: 6, compatible: 1, statements: include_str!("../migrations/postgres/0006_job_lists.sql") },
+    Migration { number: 7, compatible: 1, statements: include_str!("../migrations/postgres/0007_recycling.sql") },
+    Migration { number: 8, compatible: 1, statements: include_str!("../migrations/postgres/0008_upload_folders.sql") },
 ];
 
 /// `server_version_num` of the oldest release that is supported.

@@ -149,6 +149,10 @@ async fn feeds_and_sweeps(lab: &Lab) {
     lab.assert_plan(due, &[Param::Int(1), Param::Int(500)], "study_unstable").await;
     let below = "SELECT r.id FROM instance r WHERE r.series = ANY (ARRAY(SELECT e.id FROM series e WHERE e.study = $1)) LIMIT $2";
     lab.assert_plan(below, &[Param::Int(1), Param::Int(500)], "instance_series").await;
+    let victim =
+        "SELECT r.public_id FROM patient r WHERE r.deleted = 0 AND NOT r.protected AND r.public_id <> ALL ('{}'::bytea[])
+        ORDER BY r.recycle_slot, r.stable_at, r.id LIMIT 1 FOR NO KEY UPDATE";
+    lab.assert_plan(victim, &[], "patient_recycling").await;
     lab.assert_plan(&blobs::sweep_sql(), &[], "blob_node_pkey").await;
 }
 

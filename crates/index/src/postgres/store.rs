@@ -3,13 +3,15 @@
 use super::batch;
 use super::error::{is_conflict, sql};
 use super::pool;
+use super::quota::Room;
 use super::readers::prepare;
 use super::writer::TRIES;
 use crate::text::{metadata_json, tags_json};
 use deadpool_postgres::{Object, Pool};
 use model::instance::Overwrite;
-use model::{Compression, Error, ErrorKind, Level, NewInstance, OrthancId, Result, StoreStatus, Stored};
+use model::{Compression, Error, ErrorKind, Level, NewInstance, OrthancId, Quota, Result, StoreStatus, Stored};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use uuid::Uuid;
 
 /// What every store needs.
@@ -19,11 +21,16 @@ pub(super) struct Stores {
     /// The row of the totals that this process adds to.
     pub(super) shard: i32,
     pub(super) stable_age_ms: AtomicI64,
+    pub(super) quota: Mutex<Quota>,
 }
 
 impl Stores {
     pub(super) fn stable_age_ms(&self) -> i64 {
         self.stable_age_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn quota(&self) -> Quota {
+        *self.quota.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,8 +64,8 @@ impl Item {
         self.new.ids.instance
     }
 
-    fn answer(&self, status: StoreStatus) -> Stored {
-        Stored { ids: self.new.ids, status, keeps_blob: status == StoreStatus::Success }
+    fn answer(&self, status: StoreStatus, recycled: u32) -> Stored {
+        Stored { ids: self.new.ids, status, keeps_blob: status == StoreStatus::Success, recycled }
     }
 
     fn keeps_old(&self, old: &Existing) -> bool {
@@ -89,16 +96,16 @@ pub(super) async fn store(stores: &Stores, items: &[Item]) -> Vec<Result<Stored>
     while !open.is_empty() {
         let batch: Vec<&Item> = open.iter().map(|at| &items[*at]).collect();
         match call(stores, &batch).await {
-            Ok(existing) if existing.is_empty() => {
+            Ok(Called { existing, mut recycled }) if existing.is_empty() => {
                 for at in open.drain(..) {
-                    outcomes[at] = Some(Ok(items[at].answer(StoreStatus::Success)));
+                    outcomes[at] = Some(Ok(items[at].answer(StoreStatus::Success, std::mem::take(&mut recycled))));
                 }
             }
-            Ok(existing) => {
+            Ok(Called { existing, .. }) => {
                 for old in &existing {
                     let at = open[old.at];
                     if !old.hidden && items[at].keeps_old(old) {
-                        outcomes[at] = Some(Ok(items[at].answer(StoreStatus::AlreadyStored)));
+                        outcomes[at] = Some(Ok(items[at].answer(StoreStatus::AlreadyStored, 0)));
                     } else {
                         replaced.push(at);
                     }
@@ -125,17 +132,30 @@ pub(super) async fn store(stores: &Stores, items: &[Item]) -> Vec<Result<Stored>
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(ErrorKind::Internal.into()))).collect()
 }
 
-async fn call(stores: &Stores, batch: &[&Item]) -> Result<Vec<Existing>> {
-    let client = pool::get(&stores.pool).await?;
-    call_on(&client, stores, batch, TRIES).await.map_err(|e| match e {
-        Failure::Sql(error) => sql(error),
-        Failure::Other(error) => error,
-    })
+/// What came of a call of `store_1`: everything was stored, unless something is there already.
+struct Called {
+    existing: Vec<Existing>,
+    /// Patients that went to make room.
+    recycled: u32,
 }
 
-enum Failure {
+async fn call(stores: &Stores, batch: &[&Item]) -> Result<Called> {
+    let mut client = pool::get(&stores.pool).await?;
+    call_on(&mut client, stores, batch, TRIES).await.map_err(Failure::into_error)
+}
+
+pub(super) enum Failure {
     Sql(tokio_postgres::Error),
     Other(Error),
+}
+
+impl Failure {
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Sql(error) => sql(error),
+            Self::Other(error) => error,
+        }
+    }
 }
 
 impl From<tokio_postgres::Error> for Failure {
@@ -151,24 +171,41 @@ impl From<Error> for Failure {
 }
 
 /// Calls `store_1`, and again if it lost against another transaction.
-async fn call_on(client: &Object, stores: &Stores, batch: &[&Item], mut tries: usize) -> Result<Vec<Existing>, Failure> {
+async fn call_on(client: &mut Object, stores: &Stores, batch: &[&Item], mut tries: usize) -> Result<Called, Failure> {
     let arguments = batch::Arguments::new(stores, batch)?;
     loop {
-        let prepared = prepare(client, batch::call(), &[]).await?;
-        match client.query(&prepared, &arguments.values()).await {
-            Err(error) if is_conflict(&error) && tries > 1 => tries -= 1,
-            result => {
-                let existing = |row: &tokio_postgres::Row| Existing {
-                    at: usize::try_from(row.get::<_, i32>(0) - 1).unwrap_or(0),
-                    row: row.get(1),
-                    hidden: row.get(2),
-                    bytes: row.get(3),
-                    checksum: row.get(4),
-                };
-                return Ok(result?.iter().map(existing).collect());
-            }
+        match call_once(client, stores, batch, &arguments).await {
+            Err(Failure::Sql(error)) if is_conflict(&error) && tries > 1 => tries -= 1,
+            result => return result,
         }
     }
+}
+
+async fn call_once(
+    client: &mut Object,
+    stores: &Stores,
+    batch: &[&Item],
+    arguments: &batch::Arguments<'_>,
+) -> Result<Called, Failure> {
+    let store = prepare(client, batch::call(), &[]).await?;
+    let (rows, recycled) = match Room::prepare(client, stores).await? {
+        None => (client.query(&store, &arguments.values()).await?, 0),
+        Some(room) => {
+            let tx = client.transaction().await?;
+            let recycled = room.make(&tx, stores, batch).await?;
+            let rows = tx.query(&store, &arguments.values()).await?;
+            tx.commit().await?;
+            (rows, recycled)
+        }
+    };
+    let existing = |row: &tokio_postgres::Row| Existing {
+        at: usize::try_from(row.get::<_, i32>(0) - 1).unwrap_or(0),
+        row: row.get(1),
+        hidden: row.get(2),
+        bytes: row.get(3),
+        checksum: row.get(4),
+    };
+    Ok(Called { existing: rows.iter().map(existing).collect(), recycled })
 }
 
 /// Stores one instance that may have to replace another, in one transaction.
@@ -189,28 +226,36 @@ async fn alone(stores: &Stores, item: &Item) -> Result<Stored> {
 
 /// `None` if another transaction was faster.
 async fn replace(client: &mut Object, stores: &Stores, item: &Item) -> Result<Option<Stored>, Failure> {
-    let existing = call_on(client, stores, &[item], 1).await?;
-    let Some(old) = existing.first() else { return Ok(Some(item.answer(StoreStatus::Success))) };
+    let Called { existing, recycled } = call_on(client, stores, &[item], 1).await?;
+    let Some(old) = existing.first() else { return Ok(Some(item.answer(StoreStatus::Success, recycled))) };
     if !old.hidden && item.keeps_old(old) {
-        return Ok(Some(item.answer(StoreStatus::AlreadyStored)));
+        return Ok(Some(item.answer(StoreStatus::AlreadyStored, 0)));
     }
     let arguments = batch::Arguments::new(stores, &[item])?;
     let purge = client.prepare_cached("SELECT purge_1(3, ARRAY[$1::bigint])").await?;
     let delete = client.prepare_cached("SELECT there FROM delete_1(3, $1, $2, 500)").await?;
     let store = client.prepare_cached(batch::call()).await?;
+    let room = Room::prepare(client, stores).await?;
     let tx = client.transaction().await?;
+    if let Some(room) = &room {
+        room.take_turn(&tx).await?;
+    }
     if old.hidden {
         tx.query(&purge, &[&old.row]).await?;
     } else {
         tx.query(&delete, &[&item.id().0.as_slice(), &stores.shard]).await?;
     }
+    let recycled = match &room {
+        Some(room) => room.make(&tx, stores, &[item]).await?,
+        None => 0,
+    };
     let rest = tx.query(&store, &arguments.values()).await?;
     if !rest.is_empty() {
         tx.rollback().await?;
         return Ok(None);
     }
     tx.commit().await?;
-    Ok(Some(item.answer(StoreStatus::Success)))
+    Ok(Some(item.answer(StoreStatus::Success, recycled)))
 }
 
 /// A size or offset as SQL integers hold it.

@@ -3,12 +3,15 @@
 use super::PostgresIndex;
 use super::blobs::masks;
 use super::nodes::NOW;
+use super::readers::query_typed;
 use super::writer::write;
 use crate::jobs::in_micros;
 use async_trait::async_trait;
 use model::ports::index::Uploads;
 use model::upload::{CompleteUpload, NewPiece, PieceAdded, UploadLimits};
 use model::{AttachmentId, Error, ErrorKind, Result};
+use std::time::Duration;
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 /// Files that one sweep forgets.
@@ -62,5 +65,26 @@ impl Uploads for PostgresIndex {
             "SELECT upload_forget_1(ARRAY(SELECT id FROM upload WHERE until <= {NOW} ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED))"
         );
         write(&self.pool, &statement, &[&SWEEP]).await.map(drop)
+    }
+
+    async fn upload_folders(&self, age: Duration) -> Result<Vec<String>> {
+        let statement = format!("SELECT path FROM upload_folder WHERE made_at > {NOW} - $1 ORDER BY path");
+        let rows = query_typed(&self.pool, &statement, &[Type::INT8], &[&in_micros(age)]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    async fn make_upload_folder(&self, path: &str, age: Duration, most: u32) -> Result<bool> {
+        let statement = format!("DELETE FROM upload_folder WHERE made_at <= {NOW} - $1::bigint");
+        write(&self.pool, &statement, &[&in_micros(age)]).await?;
+        let statement = format!(
+            "INSERT INTO upload_folder (path, made_at) SELECT $1, {NOW} WHERE (SELECT count(*) FROM upload_folder) < $2::bigint
+             ON CONFLICT DO NOTHING RETURNING path"
+        );
+        Ok(!write(&self.pool, &statement, &[&path, &i64::from(most)]).await?.is_empty())
+    }
+
+    async fn remove_upload_folder(&self, path: &str) -> Result<bool> {
+        let statement = "DELETE FROM upload_folder WHERE path = $1 OR starts_with(path, $1 || '/') RETURNING path";
+        Ok(!write(&self.pool, statement, &[&path]).await?.is_empty())
     }
 }

@@ -3,6 +3,7 @@
 use super::batch::{Batch, Delta, Sizes};
 use super::blobs::{blob_column, discard};
 use super::error::sql;
+use super::quota::{self, Addition};
 use super::rows::{self, Step, table};
 use super::store::{compression_number, size};
 use crate::text::{clean, read_metadata, write_metadata};
@@ -165,6 +166,7 @@ pub(super) fn set_attachment(
     let old = old_attachment(conn, level, row, new.content_type)?;
     check(expect, old.as_ref().map(|o| o.revision))?;
     batch.intents.check(conn, &node, new.id)?;
+    make_room(batch, row, level, stored - old.as_ref().map_or(0, |o| o.sizes(new.content_type).stored))?;
     batch.intents.settle(conn, &node, new.id)?;
     let revision = old.as_ref().map_or(0, |o| o.revision + 1);
     let mut difference = sizes(bytes, stored, new.content_type);
@@ -201,6 +203,16 @@ pub(super) fn set_attachment(
         batch.change(ChangeType::UpdatedAttachment, level, row, id)?;
     }
     Ok(revision)
+}
+
+/// Makes room within the quota for so many more bytes of one patient.
+fn make_room(batch: &mut Batch<'_>, row: i64, level: Level, more: i64) -> Result<()> {
+    let (quota, stored_bytes) = (batch.quota(), u64::try_from(more).unwrap_or(0));
+    if quota.is_none() || stored_bytes == 0 {
+        return Ok(());
+    }
+    let patient = rows::path(batch.conn, level, row)?.first().ok_or(ErrorKind::Internal)?.id;
+    quota::make_room(batch, &quota, &Addition { patient, is_new: false, stored_bytes }).map(drop)
 }
 
 /// Deletes an attachment.
@@ -282,8 +294,10 @@ pub(super) fn set_protected(batch: &mut Batch<'_>, patient: OrthancId, protected
     let row = rows::expect(batch.conn, Level::Patient, patient)?;
     batch
         .conn
-        .prepare_cached("UPDATE patient SET protected = ?2 WHERE id = ?1")
-        .and_then(|mut s| s.execute(params![row, protected]))
+        .prepare_cached(
+            "UPDATE patient SET protected = ?2, recycle_at = CASE WHEN protected > ?2 THEN ?3 ELSE recycle_at END WHERE id = ?1",
+        )
+        .and_then(|mut s| s.execute(params![row, protected, batch.stable_at()]))
         .map_err(sql)?;
     Ok(())
 }

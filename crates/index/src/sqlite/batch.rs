@@ -4,10 +4,11 @@ use super::blobs::Intents;
 use super::error::sql;
 use crate::jobs;
 use crate::text::{read_set, set_json};
-use model::{ChangeType, Level, OrthancId, Result};
+use model::{ChangeType, Level, OrthancId, Quota, Result};
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Settings that every transaction reads.
@@ -15,6 +16,7 @@ pub(super) struct Clock {
     /// Random, one per opened index.
     pub(super) node: [u8; 16],
     pub(super) stable_age_ms: AtomicI64,
+    pub(super) quota: Mutex<Quota>,
     /// See [`super::Options::clock`].
     pub(super) simulated: Option<&'static AtomicI64>,
 }
@@ -119,6 +121,22 @@ impl<'c> Batch<'c> {
         })
     }
 
+    /// What may be stored.
+    pub(super) fn quota(&self) -> Quota {
+        *self.clock.quota.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes and patients that are stored, with those of this batch.
+    pub(super) fn stored(&self) -> Result<(u64, u64)> {
+        let (bytes, patients): (i64, i64) = self
+            .conn
+            .prepare_cached("SELECT sum(stored_bytes), sum(patients) FROM stat_shard")
+            .and_then(|mut s| s.query_row([], |r| Ok((r.get(0)?, r.get(1)?))))
+            .map_err(sql)?;
+        let (bytes, patients) = (bytes + self.totals.size.stored, patients + self.patients_delta);
+        Ok((u64::try_from(bytes).unwrap_or(0), u64::try_from(patients).unwrap_or(0)))
+    }
+
     /// See [`Clock::now_us`].
     pub(super) fn now_us(&self) -> i64 {
         self.clock.now_us()
@@ -194,7 +212,10 @@ impl<'c> Batch<'c> {
             stored_bytes = stored_bytes + ?6, dicom_bytes = dicom_bytes + ?7, dicom_stored_bytes = dicom_stored_bytes + ?8,
             last_update = coalesce(?9, last_update), stable_at = coalesce(?10, stable_at)";
         let (table, own) = match level {
-            Level::Patient => ("patient", "study_count = study_count + ?2, series_count = series_count + ?3,"),
+            Level::Patient => (
+                "patient",
+                "study_count = study_count + ?2, series_count = series_count + ?3, recycle_at = coalesce(?10, recycle_at),",
+            ),
             Level::Study => ("study", "series_count = series_count + ?2 + ?3,"),
             _ => ("series", "completed = CASE WHEN ?2 + ?3 + ?4 < 0 THEN 0 ELSE completed END,"),
         };

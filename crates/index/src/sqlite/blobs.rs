@@ -150,6 +150,11 @@ pub(super) fn deleted(conn: &Connection, limit: usize, age_ms: i64) -> Result<Ve
         .map_err(sql)
 }
 
+/// How many blobs are on the deletion list.
+pub(super) fn count_deleted(conn: &Connection) -> Result<u64> {
+    conn.prepare_cached("SELECT count(*) FROM deleted_blob").and_then(|mut s| s.query_row([], |r| r.get(0))).map_err(sql)
+}
+
 /// Removes blobs from the deletion list.
 pub(super) fn forget(conn: &Connection, blobs: &[AttachmentId]) -> Result<()> {
     let mut statement = conn.prepare_cached("DELETE FROM deleted_blob WHERE blob = ?1").map_err(sql)?;

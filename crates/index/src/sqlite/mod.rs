@@ -18,6 +18,7 @@ mod nodes;
 mod open;
 #[cfg(test)]
 mod plans;
+mod quota;
 mod readers;
 mod remotes;
 mod reread;
@@ -33,6 +34,7 @@ mod writer;
 pub use open::is_orthanc_index;
 
 use crate::hints::Hints;
+use crate::jobs::in_micros;
 use async_trait::async_trait;
 use batch::{Batch, Clock};
 use model::job::{
@@ -47,7 +49,8 @@ use model::ports::{Index, Jobs};
 use model::upload::{NewPiece, PieceAdded, UploadLimits};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
-    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
+    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Quota, Reread, Resource, ResourceStatistics, Result, Stored,
+    Totals,
 };
 use open::Durability;
 use readers::Readers;
@@ -118,8 +121,12 @@ fn assemble(path: &Path, options: Options, durability: Durability, folder: Optio
     let reader_count = options.readers.max(1);
     let readers = (0..reader_count).map(|_| open::reader(path)).collect::<Result<Vec<_>>>()?;
     let node = *AttachmentId::random().0.as_bytes();
-    let clock =
-        Arc::new(Clock { node, stable_age_ms: AtomicI64::new(milliseconds(options.stable_age)), simulated: options.clock });
+    let clock = Arc::new(Clock {
+        node,
+        stable_age_ms: AtomicI64::new(milliseconds(options.stable_age)),
+        quota: Mutex::new(Quota::NONE),
+        simulated: options.clock,
+    });
     Ok(SqliteIndex {
         writer: Writer::start(connection, clock.clone())?,
         readers: Readers::new(readers),
@@ -282,6 +289,10 @@ impl Upkeep for SqliteIndex {
         self.readers.run(move |conn| blobs::deleted(conn, limit, milliseconds(age))).await
     }
 
+    async fn count_deleted_blobs(&self) -> Result<u64> {
+        self.readers.run(blobs::count_deleted).await
+    }
+
     async fn forget_deleted_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
         let blobs = blobs.to_vec();
         self.writer.run(move |batch| blobs::forget(batch.conn, &blobs)).await
@@ -300,6 +311,10 @@ impl Upkeep for SqliteIndex {
 
     async fn sweep_tombstones(&self) -> Result<bool> {
         self.writer.run(delete::sweep).await
+    }
+
+    fn set_quota(&self, quota: Quota) {
+        *self.clock.quota.lock().unwrap_or_else(PoisonError::into_inner) = quota;
     }
 
     fn set_stable_age(&self, age: Duration) {
@@ -377,6 +392,21 @@ impl Uploads for SqliteIndex {
 
     async fn sweep_uploads(&self) -> Result<()> {
         self.writer.run(uploads::sweep).await
+    }
+
+    async fn upload_folders(&self, age: Duration) -> Result<Vec<String>> {
+        let since = self.clock.now_us().saturating_sub(in_micros(age));
+        self.readers.run(move |conn| uploads::folders(conn, since)).await
+    }
+
+    async fn make_upload_folder(&self, path: &str, age: Duration, most: u32) -> Result<bool> {
+        let path = path.to_owned();
+        self.writer.run(move |batch| uploads::make_folder(batch, &path, age, most)).await
+    }
+
+    async fn remove_upload_folder(&self, path: &str) -> Result<bool> {
+        let path = path.to_owned();
+        self.writer.run(move |batch| uploads::remove_folder(batch, &path)).await
     }
 }
 

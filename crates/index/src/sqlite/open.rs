@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, TryLockError};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// `application_id` in the header of our files: `PLEI`.
 const APPLICATION: i32 = 0x504C_4549;
@@ -21,6 +22,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0004_uploads.sql"),
     include_str!("../migrations/sqlite/0005_job_events.sql"),
     include_str!("../migrations/sqlite/0006_job_lists.sql"),
+    include_str!("../migrations/sqlite/0007_recycling.sql"),
+    include_str!("../migrations/sqlite/0008_upload_folders.sql"),
 ];
 
 /// Prepared statements kept by each connection.
@@ -70,6 +73,9 @@ fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
 }
 
+/// How long a process that was killed a moment ago may still hold the index.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Keeps other processes out for as long as it lives.
 pub(super) fn lock(path: &Path) -> Result<File> {
     let mut name = path.as_os_str().to_owned();
@@ -79,13 +85,17 @@ pub(super) fn lock(path: &Path) -> Result<File> {
         Error::new(ErrorKind::CannotWrite, format!("the index cannot be locked: {}", name.display())).caused_by(e)
     };
     let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let message = format!("another process uses the index {}; several processes need PostgreSQL", path.display());
-            Err(Error::new(ErrorKind::DatabaseUnavailable, message))
+    let begin = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(50)),
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another process uses the index {}; several processes need PostgreSQL", path.display());
+                return Err(Error::new(ErrorKind::DatabaseUnavailable, message));
+            }
+            Err(TryLockError::Error(error)) => return Err(cannot(error)),
         }
-        Err(TryLockError::Error(error)) => Err(cannot(error)),
     }
 }
 

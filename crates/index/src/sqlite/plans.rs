@@ -2,7 +2,7 @@
 
 use super::jobs::{self, Which};
 use super::open::{self, Durability};
-use super::{feed, find, nodes, upkeep};
+use super::{feed, find, nodes, quota, upkeep};
 use crate::find_sql::{Dialect, Scope, What, build};
 use dataset::Tag;
 use model::query::{LabelsRule, MetadataConstraint, OrderAs, OrderBy, OrderKey, Rule, TagConstraint};
@@ -222,6 +222,7 @@ fn other_reads_use_an_index() {
         let first = format!("SEARCH {table} USING INDEX {table}_stable_at (stable_at>? AND stable_at<?)");
         index.assert_plan(&upkeep::due_sql(level), [1, 1], &first);
     }
+    index.assert_plan(quota::VICTIM, [[0_u8; 20]], "SCAN patient USING INDEX patient_recycling");
     let new = [ChangeType::StableStudy, ChangeType::NewStudy];
     for (kinds, step) in [
         (&new[..0], "SEARCH change USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),

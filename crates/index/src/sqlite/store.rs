@@ -4,6 +4,8 @@
 use super::batch::{Batch, Delta, SeriesState, Sizes, StudyState, set_column};
 use super::delete;
 use super::error::sql;
+use super::quota::{self, Addition};
+use super::rows;
 use crate::text::{metadata_json, norm, set_json, tags_json};
 use dataset::Tag;
 use model::instance::{InstanceIds, Overwrite};
@@ -30,20 +32,22 @@ pub(super) fn store(batch: &mut Batch<'_>, new: &NewInstance) -> Result<Stored> 
     let (conn, node) = (batch.conn, batch.node);
     batch.intents.check(conn, &node, new.blob.id)?;
     let mut created = vec![];
+    let mut recycled = 0;
     loop {
+        recycled += make_room(batch, new)?;
         let parents = ensure_parents(batch, new, &mut created)?;
         if let Some(id) = insert(batch, new, parents.series)? {
             batch.intents.settle(conn, &node, new.blob.id)?;
             announce(batch, &new.ids, &parents, id, &created)?;
             count(batch, new, &parents, &created);
-            return Ok(Stored { ids: new.ids, status: StoreStatus::Success, keeps_blob: true });
+            return Ok(Stored { ids: new.ids, status: StoreStatus::Success, keeps_blob: true, recycled });
         }
         // The row is there already: it is a leftover of a deleted series, or it is kept, or it is replaced.
-        let old = existing(batch, new.ids.instance)?;
+        let old = existing(batch, new.ids.instance)?.ok_or(ErrorKind::Internal)?;
         if old.deleted {
             delete::purge_instance(batch, old.id)?;
         } else if keeps_old(new, &old) {
-            return Ok(Stored { ids: new.ids, status: StoreStatus::AlreadyStored, keeps_blob: false });
+            return Ok(Stored { ids: new.ids, status: StoreStatus::AlreadyStored, keeps_blob: false, recycled: 0 });
         } else {
             delete::delete(batch, Level::Instance, new.ids.instance)?;
         }
@@ -65,7 +69,18 @@ struct Existing {
     checksum: i64,
 }
 
-fn existing(batch: &Batch<'_>, id: OrthancId) -> Result<Existing> {
+/// Makes room within the quota, unless the row is there already. How many patients went.
+fn make_room(batch: &mut Batch<'_>, new: &NewInstance) -> Result<u32> {
+    let quota = batch.quota();
+    if quota.is_none() || existing(batch, new.ids.instance)?.is_some() {
+        return Ok(0);
+    }
+    let patient = new.ids.patient;
+    let is_new = !batch.patients.contains_key(&patient) && rows::resolve(batch.conn, Level::Patient, patient)?.is_none();
+    quota::make_room(batch, &quota, &Addition { patient, is_new, stored_bytes: new.blob.stored_size_bytes })
+}
+
+fn existing(batch: &Batch<'_>, id: OrthancId) -> Result<Option<Existing>> {
     batch
         .conn
         .prepare_cached(
@@ -75,7 +90,7 @@ fn existing(batch: &Batch<'_>, id: OrthancId) -> Result<Existing> {
         .and_then(|mut s| {
             let old =
                 |r: &rusqlite::Row<'_>| Ok(Existing { id: r.get(0)?, deleted: r.get(1)?, bytes: r.get(2)?, checksum: r.get(3)? });
-            s.query_row([id.0], old)
+            s.query_row([id.0], old).optional()
         })
         .map_err(sql)
 }

@@ -7,6 +7,7 @@ use crate::jobs::in_micros;
 use model::upload::{CompleteUpload, NewPiece, PieceAdded, UploadLimits};
 use model::{AttachmentId, Result};
 use rusqlite::{Connection, OptionalExtension, params};
+use std::time::Duration;
 
 /// Files that one sweep forgets.
 const SWEEP: i64 = 500;
@@ -87,6 +88,38 @@ pub(super) fn forget(batch: &mut Batch<'_>, id: i64) -> Result<()> {
 /// Forgets what waited too long.
 pub(super) fn sweep(batch: &mut Batch<'_>) -> Result<()> {
     forget_all(batch.conn, "SELECT id FROM upload WHERE until <= ?1 ORDER BY until LIMIT ?2", params![batch.now_us(), SWEEP])
+}
+
+/// Folders made since a moment.
+pub(super) fn folders(conn: &Connection, since: i64) -> Result<Vec<String>> {
+    conn.prepare_cached("SELECT path FROM upload_folder WHERE made_at > ?1 ORDER BY path")
+        .and_then(|mut s| s.query_map([since], |r| r.get(0))?.collect())
+        .map_err(sql)
+}
+
+/// Makes a folder.
+pub(super) fn make_folder(batch: &mut Batch<'_>, path: &str, age: Duration, most: u32) -> Result<bool> {
+    let (conn, now) = (batch.conn, batch.now_us());
+    conn.prepare_cached("DELETE FROM upload_folder WHERE made_at <= ?1")
+        .and_then(|mut s| s.execute([now.saturating_sub(in_micros(age))]))
+        .map_err(sql)?;
+    conn.prepare_cached(
+        "INSERT INTO upload_folder (path, made_at) SELECT ?1, ?2 WHERE (SELECT count(*) FROM upload_folder) < ?3
+         ON CONFLICT DO NOTHING",
+    )
+    .and_then(|mut s| s.execute(params![path, now, most]))
+    .map(|made| made == 1)
+    .map_err(sql)
+}
+
+/// Forgets a folder with those below it.
+pub(super) fn remove_folder(batch: &mut Batch<'_>, path: &str) -> Result<bool> {
+    batch
+        .conn
+        .prepare_cached("DELETE FROM upload_folder WHERE path = ?1 OR substr(path, 1, length(?1) + 1) = ?1 || '/'")
+        .and_then(|mut s| s.execute([path]))
+        .map(|removed| removed > 0)
+        .map_err(sql)
 }
 
 fn forget_all(conn: &Connection, which: &str, values: &[&dyn rusqlite::ToSql]) -> Result<()> {

@@ -13,6 +13,7 @@ mod job_pages;
 mod job_rules;
 mod jobs;
 mod nodes;
+mod quota;
 mod random;
 mod shared;
 mod store;

@@ -148,7 +148,24 @@ async fn pieces_at_the_same_moment_all_count(db: &mut Fresh) {
     assert!(complete.iter().all(|u| u.pieces.len() == 20));
 }
 
+async fn folders_are_made_once_and_go(db: &mut Fresh) {
+    let hour = Duration::from_secs(3600);
+    assert_eq!(db.upload_folders(hour).await.unwrap(), [""; 0]);
+    for (path, made) in [("a", true), ("a/b", true), ("a", false), ("a_", true), ("é%", true), ("one too many", false)] {
+        assert_eq!(db.make_upload_folder(path, hour, 4).await.unwrap(), made, "{path}");
+    }
+    assert_eq!(db.upload_folders(hour).await.unwrap(), ["a", "a/b", "a_", "é%"]);
+    assert_eq!(db.upload_folders(Duration::ZERO).await.unwrap(), [""; 0]);
+    assert!(db.remove_upload_folder("a").await.unwrap());
+    assert!(!db.remove_upload_folder("a").await.unwrap());
+    assert_eq!(db.upload_folders(hour).await.unwrap(), ["a_", "é%"]);
+    // What is too old makes room.
+    assert!(db.make_upload_folder("new", Duration::ZERO, 1).await.unwrap());
+    assert_eq!(db.upload_folders(hour).await.unwrap(), ["new"]);
+}
+
 for_each_index!(
+    folders_are_made_once_and_go,
     pieces_become_a_file_once,
     what_does_not_fit_is_refused,
     a_blob_belongs_to_one_piece,

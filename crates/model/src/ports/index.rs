@@ -7,7 +7,7 @@ use super::Jobs;
 use crate::upload::{NewPiece, PieceAdded, UploadLimits};
 use crate::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Exported, ExportsPage, FindRequest, Level,
-    MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
+    MetadataKind, NewInstance, OrthancId, Quota, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -44,7 +44,11 @@ pub trait Resources: Send + Sync {
     /// list. Appends `NewInstance` and, for each parent that it created, `NewSeries`, `NewStudy`, `NewPatient`
     /// (the instance first, as Orthanc does), and `CompletedSeries` when the expected number is reached.
     ///
+    /// The totals never exceed the quota ([`Upkeep::set_quota`]): in the same transaction patients go that are in the way, but none
+    /// that is protected or stored into. One process at a time makes room.
+    ///
     /// # Errors
+    /// `StorageFull` if there is no room, and then nothing went.
     /// `Busy` if the intent of the blob is gone (the process slept past the sweep): the caller stores again.
     /// After any other error the commit may have happened: the caller must not delete the blob.
     async fn store_instance(&self, new: NewInstance) -> Result<Stored>;
@@ -102,10 +106,10 @@ pub trait Annotations: Send + Sync {
     async fn delete_metadata(&self, level: Level, id: OrthancId, kind: MetadataKind, expect: Expect) -> Result<()>;
 
     /// Adds or replaces an attachment whose blob is durable, and returns its revision. The replaced blob goes to the deletion
-    /// list. Appends `UpdatedAttachment` for user content. `attachment.revision` is ignored.
+    /// list. Appends `UpdatedAttachment` for user content. `attachment.revision` is ignored. The quota holds as for an instance.
     ///
     /// # Errors
-    /// `UnknownResource`, `Revision`, `Busy` as in [`Resources::store_instance`].
+    /// `UnknownResource`, `Revision`, `StorageFull`, `Busy` as in [`Resources::store_instance`].
     async fn set_attachment(&self, level: Level, id: OrthancId, attachment: Attachment, expect: Expect) -> Result<i64>;
 
     /// Deletes an attachment; its blob goes to the deletion list.
@@ -127,7 +131,7 @@ pub trait Annotations: Send + Sync {
     /// All labels in use, sorted.
     async fn labels(&self) -> Result<BTreeSet<String>>;
 
-    /// Exempts a patient from recycling, or undoes that.
+    /// Exempts a patient from recycling, or undoes that: then it is the last to go, as if it had just been stored into.
     async fn set_protected(&self, patient: OrthancId, protected: bool) -> Result<()>;
 }
 
@@ -170,6 +174,9 @@ pub trait Upkeep: Send + Sync {
     /// Up to `limit` blobs to which no row has referred for `age` at least.
     async fn deleted_blobs(&self, limit: usize, age: Duration) -> Result<Vec<AttachmentId>>;
 
+    /// How many blobs are on the deletion list.
+    async fn count_deleted_blobs(&self) -> Result<u64>;
+
     /// Forgets blobs of [`Self::deleted_blobs`] after they were removed from the storage area.
     async fn forget_deleted_blobs(&self, blobs: &[AttachmentId]) -> Result<()>;
 
@@ -178,6 +185,9 @@ pub trait Upkeep: Send + Sync {
 
     /// Removes a bounded number of the rows of deleted resources. Returns whether more remain.
     async fn sweep_tombstones(&self) -> Result<bool>;
+
+    /// What may be stored, from now on. Processes that share a database must agree.
+    fn set_quota(&self, quota: Quota);
 
     /// How long after its last instance a resource is stable (`StableAge`), for the stores that follow.
     fn set_stable_age(&self, age: Duration);
@@ -266,6 +276,15 @@ pub trait Uploads: Send + Sync {
 
     /// Forgets what waited too long. [`Jobs::tick`] says when there is something to do.
     async fn sweep_uploads(&self) -> Result<()>;
+
+    /// Folders that clients made, not longer than `age` ago, in order of their paths.
+    async fn upload_folders(&self, age: Duration) -> Result<Vec<String>>;
+
+    /// Makes a folder, and forgets those made longer than `age` ago. False if there is one of this path, or there are `most` already.
+    async fn make_upload_folder(&self, path: &str, age: Duration, most: u32) -> Result<bool>;
+
+    /// Forgets a folder with those below it. Returns whether there was one.
+    async fn remove_upload_folder(&self, path: &str) -> Result<bool>;
 }
 
 /// All of them.

@@ -17,8 +17,8 @@ use model::ports::index::{
 use model::upload::{NewPiece, PieceAdded, UploadLimits};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
-    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, StoreStatus, Stored,
-    Totals,
+    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Quota, Reread, Resource, ResourceStatistics, Result, StoreStatus,
+    Stored, Totals,
 };
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ impl Resources for RememberingIndex {
             None => StoreStatus::Success,
             Some(_) => StoreStatus::AlreadyStored,
         };
-        Ok(Stored { status, ids, keeps_blob: true })
+        Ok(Stored { status, ids, keeps_blob: true, recycled: 0 })
     }
 
     async fn reread_instance(&self, _: Reread) -> Result<()> {
@@ -170,6 +170,10 @@ impl Upkeep for RememberingIndex {
         unused()
     }
 
+    async fn count_deleted_blobs(&self) -> Result<u64> {
+        unused()
+    }
+
     async fn forget_deleted_blobs(&self, _: &[AttachmentId]) -> Result<()> {
         Ok(())
     }
@@ -181,6 +185,8 @@ impl Upkeep for RememberingIndex {
     async fn sweep_tombstones(&self) -> Result<bool> {
         unused()
     }
+
+    fn set_quota(&self, _: Quota) {}
 
     fn set_stable_age(&self, _: Duration) {}
 
@@ -245,6 +251,18 @@ impl Uploads for RememberingIndex {
     }
 
     async fn sweep_uploads(&self) -> Result<()> {
+        unused()
+    }
+
+    async fn upload_folders(&self, _: Duration) -> Result<Vec<String>> {
+        unused()
+    }
+
+    async fn make_upload_folder(&self, _: &str, _: Duration, _: u32) -> Result<bool> {
+        unused()
+    }
+
+    async fn remove_upload_folder(&self, _: &str) -> Result<bool> {
         unused()
     }
 }

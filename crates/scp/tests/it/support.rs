@@ -9,6 +9,7 @@ use dataset::DataSet;
 use dimse::{Association, Connector, StoreItem, VERIFICATION};
 use engine::{Engine, EngineConfig, Modality, Parts};
 use model::ports::hooks::Verdict;
+use model::ports::http::NoHttp;
 use model::ports::{Hooks, StorageArea};
 use model::{ErrorKind, NewInstance, Origin, OrthancId, tags};
 use scp::{Scp, ScpConfig};

@@ -9,7 +9,7 @@ use engine::scu::ScuConfig;
 use engine::{EngineConfig, LogLevels, Modality};
 use index::postgres::PostgresConfig;
 use model::metadata::MetadataNames;
-use model::{Level, MainTags, Overwrite};
+use model::{Level, MainTags, Overwrite, Quota, StorageMode};
 use scp::{ScpConfig, TRANSFER_SYNTAXES, TransferSyntaxGroup, accepted_sop_classes, accepted_transfer_syntaxes};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -74,6 +74,7 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
     let encoding = settings.text("DefaultEncoding");
     EngineConfig {
         overwrite: overwrite(settings),
+        quota: quota(settings),
         store_md5: settings.flag("StoreMD5ForAttachments"),
         storage_compression: settings.flag("StorageCompression"),
         case_sensitive_pn: settings.flag("CaseSensitivePN"),
@@ -99,6 +100,9 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
         scu: scu(settings),
         jobs: super::cluster::jobs(settings),
         log_exported: settings.flag("LogExportedResources"),
+        delayed_deletion: settings
+            .flag("DelayedDeletion.Enable")
+            .then(|| Duration::from_millis(settings.integer("DelayedDeletion.ThrottleDelayMs"))),
         read_only: settings.flag("ReadOnly"),
     }
 }
@@ -109,6 +113,16 @@ fn overwrite(settings: &Settings) -> Overwrite {
         (Some(true), _) | (None, "Always") => Overwrite::Always,
         (None, "IfChanged") => Overwrite::IfChanged,
         _ => Overwrite::Never,
+    }
+}
+
+/// `MaximumStorageSize` (MB), `MaximumPatientCount`, `MaximumStorageMode`. 0 is no limit.
+fn quota(settings: &Settings) -> Quota {
+    let limit = |name| Some(settings.integer(name)).filter(|most| *most > 0);
+    Quota {
+        bytes: limit("MaximumStorageSize").map(|megabytes| megabytes << 20),
+        patients: limit("MaximumPatientCount"),
+        mode: if settings.text("MaximumStorageMode") == "Reject" { StorageMode::Reject } else { StorageMode::Recycle },
     }
 }
 
@@ -291,6 +305,9 @@ fn system(settings: &Settings) -> rest::SystemInfo {
         temporary_directory: settings.path("TemporaryDirectory"),
         synchronous_zip_stream: settings.flag("SynchronousZipStream"),
         http_threads: settings.integer("HttpThreadsCount"),
+        webdav: settings
+            .flag("WebDavEnabled")
+            .then(|| rest::WebDav { delete: settings.flag("WebDavDeleteAllowed"), upload: settings.flag("WebDavUploadAllowed") }),
     }
 }
 

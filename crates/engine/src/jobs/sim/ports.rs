@@ -11,7 +11,8 @@ use model::ports::{BlobWriter, Index, Jobs, StorageArea};
 use model::upload::{NewPiece, PieceAdded, UploadLimits};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
-    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
+    FindRequest, Level, MetadataKind, NewInstance, OrthancId, Quota, Reread, Resource, ResourceStatistics, Result, Stored,
+    Totals,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -284,6 +285,10 @@ impl Upkeep for Database {
         self.shared.call(self.process, "deleted_blobs", self.shared.index.deleted_blobs(limit, age)).await
     }
 
+    async fn count_deleted_blobs(&self) -> Result<u64> {
+        self.shared.call(self.process, "count_deleted_blobs", self.shared.index.count_deleted_blobs()).await
+    }
+
     async fn forget_deleted_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
         self.shared.call(self.process, "forget_deleted_blobs", self.shared.index.forget_deleted_blobs(blobs)).await
     }
@@ -294,6 +299,10 @@ impl Upkeep for Database {
 
     async fn sweep_tombstones(&self) -> Result<bool> {
         self.shared.call(self.process, "sweep_tombstones", self.shared.index.sweep_tombstones()).await
+    }
+
+    fn set_quota(&self, quota: Quota) {
+        self.shared.index.set_quota(quota);
     }
 
     fn set_stable_age(&self, age: Duration) {
@@ -325,6 +334,9 @@ forward! { Uploads {}
     add_piece(piece: &NewPiece, limits: UploadLimits) -> PieceAdded;
     forget_upload(id: i64) -> ();
     sweep_uploads() -> ();
+    upload_folders(age: Duration) -> Vec<String>;
+    make_upload_folder(path: &str, age: Duration, most: u32) -> bool;
+    remove_upload_folder(path: &str) -> bool;
 }
 
 forward! { Jobs {

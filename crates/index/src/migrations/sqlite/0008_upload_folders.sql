@@ -1,0 +1,7 @@
+-- Folders that clients made in the area for uploads (WebDAV). What is put into them is stored at once, so nothing else waits there.
+CREATE TABLE upload_folder (
+    -- without a slash at either end
+    path TEXT PRIMARY KEY,
+    -- microseconds since 1970 on the database's clock
+    made_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
