@@ -114,6 +114,11 @@ impl LocalNode {
         !self.draining.load(Relaxed) && self.age().is_some_and(|age| age < lease * 2 / 3)
     }
 
+    /// Whether others may soon take over what runs here.
+    pub(super) fn is_late(&self, lease: Duration) -> bool {
+        self.age().is_some_and(|age| age >= lease * 5 / 6)
+    }
+
     /// The time since the last answered beat was sent.
     fn age(&self) -> Option<Duration> {
         lock(&self.heard).map(|at| at.elapsed())
@@ -240,6 +245,8 @@ async fn beat(eng: &Arc<Engine>) -> Result<()> {
 /// One beat. Returns the version of the settings.
 async fn beat_once(eng: &Arc<Engine>) -> Result<i64> {
     let node = &eng.node;
+    // A process that slept may beat before anything else wakes up in it.
+    interrupt_if_late(eng);
     let sent = Instant::now();
     let running = lock(&node.running).keys().copied().collect();
     let beat = Beat {
@@ -303,11 +310,14 @@ async fn watch_lease(eng: Arc<Engine>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = timer.tick() => {}
         }
-        let late = eng.node.age().is_some_and(|age| age >= lease * 5 / 6);
-        if late && !lock(&eng.node.running).is_empty() {
-            tracing::warn!("no beat was answered for long: what runs here is interrupted and goes on elsewhere");
-            eng.node.stop_all(Reason::Release);
-        }
+        interrupt_if_late(&eng);
+    }
+}
+
+fn interrupt_if_late(eng: &Engine) {
+    if eng.node.is_late(eng.config.jobs.lease) && !lock(&eng.node.running).is_empty() {
+        tracing::warn!("no beat was answered for long: what runs here is interrupted and goes on elsewhere");
+        eng.node.stop_all(Reason::Release);
     }
 }
 

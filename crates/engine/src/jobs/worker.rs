@@ -108,7 +108,9 @@ async fn run(eng: &Arc<Engine>, mut job: ClaimedJob, stopper: Arc<Stopper>) -> O
             () = stopper.interrupted() => tokio::time::timeout(TIDY, run).await.ok(),
         }
     };
-    let outcome = match (result, stopper.reason()) {
+    // After a sleep of this process (SIGSTOP, a paused machine) every timeout is over: an error says nothing about the job.
+    let late = eng.node.is_late(eng.config.jobs.lease).then_some(Reason::Release);
+    let outcome = match (result, stopper.reason().or(late)) {
         (result, Some(Reason::Lost)) => {
             if let Some(Ok(Ok(outputs))) = result {
                 discard(eng, &outputs).await;

@@ -72,6 +72,20 @@ fn a_sleep_within_the_lease_takes_nothing_over() {
     }
 }
 
+#[test]
+fn a_timeout_that_passed_while_the_process_slept_is_no_failure() {
+    for call in 0..calls_of_a_clean_run() {
+        for when in [When::Before, When::After] {
+            let sleep = What::Freeze(LEASE - Duration::from_millis(1100));
+            let mut sim = Sim::with(Setup::default(), vec![fault(call, when, sleep)]);
+            let id = sim.submit(Steps { timeout_ms: 10_000, ..Steps::default() });
+            sim.check();
+            let job = sim.job(id);
+            assert_eq!((job.state, job.crashes), (JobState::Success, 0), "asleep {when:?} call {call}: {job:?}");
+        }
+    }
+}
+
 /// One process claims a job and is never heard of again; another one looks so long after the last beat.
 fn rescued_after(age: Duration) -> u64 {
     let sim = Sim::new(Setup { processes: 0, ..Setup::default() });

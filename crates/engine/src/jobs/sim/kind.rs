@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub struct Steps {
     pub steps: u32,
     /// How long each takes.
     pub ms: u64,
+    /// A step that takes longer fails, as one whose remote does not answer in time.
+    pub timeout_ms: u64,
     /// At this step the process dies.
     pub deadly: Option<u32>,
     /// At this step it fails.
@@ -28,7 +31,7 @@ pub struct Steps {
 
 impl Default for Steps {
     fn default() -> Self {
-        Self { steps: 5, ms: 100, deadly: None, fails: None }
+        Self { steps: 5, ms: 100, timeout_ms: u64::MAX, deadly: None, fails: None }
     }
 }
 
@@ -55,9 +58,13 @@ impl JobKind for Steps {
             if self.fails == Some(position) {
                 return Err(Error::new(ErrorKind::NetworkProtocol, "refused"));
             }
+            let begun = Instant::now();
             let step = async {
                 let sent = eng.storage.put(sent(job.id(), position), Bytes::from_static(b"x")).await;
                 tokio::time::sleep(Duration::from_millis(self.ms)).await;
+                if begun.elapsed() > Duration::from_millis(self.timeout_ms) {
+                    return Err(Error::new(ErrorKind::NetworkProtocol, "nothing came in time"));
+                }
                 // "It is there already" is as good.
                 if sent.as_ref().is_err_and(|error| is_transient(error.kind())) { sent } else { Ok(()) }
             };

@@ -51,7 +51,7 @@ fn a_suspect_runs_beside_nobody() {
     }
     assert!(sim.processes[0].runtime.is_none(), "the second crash");
     // It runs when the others become suspects.
-    let late = sim.submit(Steps { steps: 3, ms: 7000, deadly: Some(2), fails: None });
+    let late = sim.submit(Steps { steps: 3, ms: 7000, deadly: Some(2), ..Steps::default() });
     let mut seen = 0;
     for _ in 0..1000 {
         sim.run_for(Duration::from_millis(100));

@@ -33,7 +33,7 @@ fn run(seed: u64) {
     let mut sim = Sim::with(Setup { processes: 3, workers: 2, deaf: seed.is_multiple_of(4) }, faults);
     let mut ids = vec![];
     for _ in 0..12 {
-        let steps = Steps { steps: dice.roll(10) as u32, ms: dice.roll(300), fails: None, deadly: None };
+        let steps = Steps { steps: dice.roll(10) as u32, ms: dice.roll(300), ..Steps::default() };
         let steps = if dice.roll(6) == 0 { Steps { fails: Some(dice.roll(10) as u32), ..steps } } else { steps };
         ids.push(sim.submit(steps));
         sim.run_for(Duration::from_millis(dice.roll(800) / 20 * 20));
