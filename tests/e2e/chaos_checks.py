@@ -10,8 +10,6 @@ from jobs import wait_for
 from pydicom import dcmread
 
 ENDED = ('Success', 'Failure')
-# A job that the fast destination receives is checkpointed after so many steps or 200 ms; a slow one after each.
-QUICK_WINDOW, SLOW_WINDOW = 50, 3
 ORPHAN_SECONDS = 15
 # From a fault of a process to the end of a job that it ran: two leases, some seconds to restart the database, and one for the beat.
 HIT_SECONDS = 45
@@ -65,8 +63,14 @@ def settle(load, world, dice):
             elif state in ENDED:
                 continue
             waiting += 1
-        poisons = [states[one]['State'] for one in load.poison.jobs]
-        if not waiting and all(state in ENDED for state in poisons):
+        for identifier in load.poison.jobs:
+            found = states[identifier]
+            if found['State'] == 'Failure' and found['ErrorCode'] in STORAGE:
+                load.ask('POST', '/jobs/%s/resubmit' % identifier, good=(200, 400), data='{}')
+            elif found['State'] in ENDED:
+                continue
+            waiting += 1
+        if not waiting:
             return states
         assert time.monotonic() < deadline, Counter(one['State'] for one in states.values())
         time.sleep(0.5)
@@ -108,14 +112,14 @@ def check_archives(load, database):
 
 
 def check_arrivals(job, epoch):
-    """All of it arrived; twice only what a take-over may repeat; and the runs came one after the other."""
+    """All of it arrived, in each run once at most, and the runs came one after the other.
+
+    A run that cannot reach the database goes on until its lease is nearly over, so the next one may repeat all of it.
+    """
     seen = job.receiver.seen.get(job.aet, [])
     counts = Counter(uid for uid, _ in seen)
     assert set(counts) == set(job.study.uids), 'a job succeeded whose instances did not arrive: %s' % job
-    window = SLOW_WINDOW if job.receiver.delay else QUICK_WINDOW
-    most = min(window, len(counts)) * (epoch - 1) + len(counts) * job.asked['resubmit']
-    twice = sum(n - 1 for n in counts.values())
-    assert twice <= most, '%s: %d of %d arrived twice in %d runs' % (job.identifier, twice, len(counts), epoch)
+    assert max(counts.values()) <= epoch, '%s: %s in %d runs' % (job.identifier, counts, epoch)
     associations = [port for _, port in seen]
     order = list(dict.fromkeys(associations))
     assert len(order) <= epoch, '%d associations in %d runs' % (len(order), epoch)
