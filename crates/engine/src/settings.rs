@@ -7,8 +7,10 @@ use crate::logs::{Category, Verbosity};
 use crate::{Ctx, Engine, EngineConfig, LogLevels};
 use arc_swap::ArcSwap;
 use dataset::CharacterSet;
+use model::ports::hooks::Definition;
 use model::ports::index::SettingsSnapshot;
 use model::{Error, ErrorKind, Result};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,8 @@ const ENCODING: &str = "DefaultEncoding";
 const SYNTAXES: &str = "AcceptedTransferSyntaxes";
 const UNKNOWN_SOP_CLASS: &str = "UnknownSopClassAccepted";
 const LOG_LEVELS: &str = "LogLevels";
+/// Followed by the name of a global variable of scripts.
+const DEFINITION: &str = "Lua.";
 
 /// Between two looks at what the others obey.
 const LOOK: Duration = Duration::from_millis(20);
@@ -30,6 +34,7 @@ struct Values {
     accepted_transfer_syntaxes: Option<Vec<String>>,
     unknown_sop_class_accepted: Option<bool>,
     log_levels: Option<LogLevels>,
+    definitions: Vec<Definition>,
 }
 
 impl Values {
@@ -41,8 +46,15 @@ impl Values {
             accepted_transfer_syntaxes: text(SYNTAXES).and_then(|uids| serde_json::from_str(uids).ok()),
             unknown_sop_class_accepted: text(UNKNOWN_SOP_CLASS).map(|accepted| accepted == "1"),
             log_levels: text(LOG_LEVELS).and_then(LogLevels::from_json),
+            definitions: snapshot.values.iter().filter_map(|(key, value)| definition(key, value)).collect(),
         }
     }
+}
+
+fn definition(key: &str, value: &str) -> Option<Definition> {
+    let name = key.strip_prefix(DEFINITION)?;
+    let (order, id, script) = serde_json::from_str(value).ok()?;
+    Some(Definition { name: name.to_owned(), order, id, script })
 }
 
 /// What the process does to log so much.
@@ -86,6 +98,11 @@ impl Settings {
         self.values.load().unknown_sop_class_accepted
     }
 
+    /// What executed scripts have defined.
+    pub(crate) fn definitions(&self) -> Vec<Definition> {
+        self.values.load().definitions.clone()
+    }
+
     /// How much is logged.
     pub fn log_levels(&self) -> LogLevels {
         self.values.load().log_levels.unwrap_or(self.log_levels)
@@ -111,7 +128,20 @@ impl Settings {
 /// Reads the settings again. Call it when a version is heard of that is later than [`Settings::version`].
 pub async fn reload(eng: &Engine) -> Result<()> {
     eng.settings.obey(&eng.index.settings().await?);
+    eng.hooks.define(eng.settings.definitions());
     Ok(())
+}
+
+/// Lets all processes know the globals that a script assigned.
+pub(crate) async fn define(eng: &Engine, id: &str, script: &str, names: &BTreeSet<String>) -> Result<()> {
+    let order = eng.settings.definitions().iter().map(|d| d.order).max().unwrap_or(0) + 1;
+    let value = serde_json::json!([order, id, script]).to_string();
+    let mut version = 0;
+    for name in names {
+        version = eng.index.set_setting(&format!("{DEFINITION}{name}"), &value).await?;
+    }
+    reload(eng).await?;
+    everywhere(eng, version).await
 }
 
 async fn set(eng: &Engine, key: &str, value: &str) -> Result<()> {
@@ -178,6 +208,8 @@ pub async fn set_log_level(eng: &Engine, _ctx: &Ctx, category: Option<Category>,
 
 /// What the configuration says of the settings that other rooms obey.
 pub struct Configured<'a> {
+    /// The scripts of `LuaScripts`, in any form.
+    pub scripts: &'a str,
     pub accepted_transfer_syntaxes: &'a [String],
     pub unknown_sop_class_accepted: bool,
 }
@@ -185,12 +217,17 @@ pub struct Configured<'a> {
 /// Call it at the start. What clients set is forgotten where the configuration has changed since; a process that is alone with its
 /// index forgets all of it, as Orthanc does. How much is logged is each process's own affair until a client sets it.
 pub async fn seed(eng: &Engine, configured: Configured<'_>) -> Result<()> {
-    let configured = [
+    let mut all = BTreeMap::from([
         (ENCODING, eng.config.default_encoding.name().to_owned()),
         (SYNTAXES, serde_json::json!(configured.accepted_transfer_syntaxes).to_string()),
         (UNKNOWN_SOP_CLASS, configured.unknown_sop_class_accepted.to_string()),
         (LOG_LEVELS, String::new()),
-    ];
-    eng.index.seed_settings(&configured.map(|(key, value)| (key.to_owned(), value)).into()).await?;
+    ])
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect::<BTreeMap<_, _>>();
+    let defined = eng.index.settings().await?.values.into_keys().filter(|key| key.starts_with(DEFINITION));
+    all.extend(defined.map(|key| (key, configured.scripts.to_owned())));
+    eng.index.seed_settings(&all).await?;
     reload(eng).await
 }

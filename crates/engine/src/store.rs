@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use dataset::{Completeness, DataSet, Header, PixelScanner, ReadError, read_header};
 use model::instance::InstanceIds;
 use model::ports::BlobWriter;
-use model::ports::hooks::Verdict;
+use model::ports::hooks::{Incoming, Verdict};
 use model::{
     Attachment, AttachmentId, ContentType, Error, ErrorKind, MetadataKind, NewInstance, RequestOrigin, Result, StoreStatus, tags,
     time,
@@ -28,6 +28,8 @@ const IN_MEMORY_BYTES: usize = 1 << 20;
 pub struct StoreOutcome {
     pub status: StoreStatus,
     pub ids: InstanceIds,
+    /// The C-STORE status (PS3.7 C) that a script chose for an instance that it refused, or 0.
+    pub dimse_status: u16,
 }
 
 /// Stores an object that is in memory.
@@ -182,10 +184,11 @@ impl Ingest {
                 return Err(error);
             }
         };
-        let verdict = self.eng.hooks.received_instance(&header.dataset, &self.ctx.origin).await;
+        let verdict = self.eng.hooks.received_instance(&self.incoming(&header)).await;
         if !matches!(verdict, Ok(Verdict::Accept)) {
             self.remove_blob().await;
-            return verdict.map(|_| StoreOutcome { status: StoreStatus::FilteredOut, ids: description.ids });
+            let dimse_status = if let Ok(Verdict::Refuse(status)) = verdict { status } else { 0 };
+            return verdict.map(|_| StoreOutcome { status: StoreStatus::FilteredOut, ids: description.ids, dimse_status });
         }
         let blob = self.make_durable(whole).await?;
         let id = blob.id;
@@ -206,7 +209,16 @@ impl Ingest {
         if stored.recycled > 0 {
             recycled(&self.eng, stored.recycled).await;
         }
-        Ok(StoreOutcome { status: stored.status, ids: stored.ids })
+        Ok(StoreOutcome { status: stored.status, ids: stored.ids, dimse_status: 0 })
+    }
+
+    fn incoming<'a>(&'a self, header: &'a Header) -> Incoming<'a> {
+        Incoming {
+            header: &header.dataset,
+            origin: &self.ctx.origin,
+            transfer_syntax: header.transfer_syntax.uid(),
+            has_pixel_data: header.pixel.is_some(),
+        }
     }
 
     fn check_announced(&self, data: &DataSet) -> Result<()> {

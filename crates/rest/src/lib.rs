@@ -10,6 +10,7 @@ mod cluster;
 mod creation;
 mod fields;
 mod files;
+mod filter;
 mod find;
 mod groups;
 mod instances;
@@ -36,6 +37,7 @@ mod webdav;
 pub use state::{Rest, SystemInfo, WebDav};
 
 use axum::Router;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use model::ErrorKind;
 use std::sync::Arc;
@@ -67,6 +69,7 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(maintenance::routes())
         .merge(later::routes())
         .fallback(unknown)
+        .layer(middleware::from_fn_with_state(rest.clone(), filter::check))
         .with_state(rest)
 }
 

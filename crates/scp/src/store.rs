@@ -35,16 +35,21 @@ pub(crate) async fn answer(
     // A panic in here is a bug, but neither the peer nor its other objects should suffer from it.
     let received = AssertUnwindSafe(receive(door, association, request, meta)).catch_unwind().await;
     let stored = match received {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(status)) => Ok(status),
         Ok(Err(Failure::Association(error))) => return Err(error),
         Ok(Err(Failure::Object(error))) => Err(error),
         Err(_) => Err(Error::new(ErrorKind::Internal, "panic while storing")),
     };
     association.drain().await?;
     Ok(match stored {
-        Ok(()) => {
+        Ok(Status::SUCCESS) => {
             door.tally.stored += 1;
             request.response(Status::SUCCESS)
+        }
+        Ok(status) => {
+            door.tally.failed += 1;
+            tracing::info!(association.id = door.id, status = %status, "a script refused an instance");
+            request.response(status)
         }
         Err(error) => {
             door.tally.failed += 1;
@@ -88,20 +93,20 @@ enum Failure {
     Object(Error),
 }
 
-/// Streams the file into the engine.
+/// Streams the file into the engine. Returns the status of what it became.
 async fn receive(
     door: &mut Door<'_>,
     association: &mut Association,
     request: &Request,
     meta: bytes::Bytes,
-) -> Result<(), Failure> {
+) -> Result<Status, Failure> {
     let mut ingest = store::begin(door.eng, &door.ctx, 0);
     if let dimse::Operation::Store { sop_instance, .. } = &request.operation {
         ingest.expect(&request.sop_class, sop_instance);
     }
     match fill(&mut ingest, door, association, meta).await {
-        // Stored, stored before, or filtered out: the sender is done with it (Orthanc: C-STORE SCP).
-        Ok(()) => ingest.finish().await.map(|_outcome| ()).map_err(Failure::Object),
+        // Stored, stored before, or filtered out: the sender is done with it (Orthanc: C-STORE SCP), unless a script chose a status.
+        Ok(()) => ingest.finish().await.map(|outcome| Status(outcome.dimse_status)).map_err(Failure::Object),
         Err(failure) => {
             ingest.discard().await;
             Err(failure)

@@ -1,61 +1,92 @@
-//! Room `scripting`: Lua 5.4 behind `model::ports::Hooks`, in a sandbox without files, processes or native modules.
+//! Room `scripting`: Lua 5.3 behind `model::ports::Hooks`, in sandboxes without files, processes or native modules.
 //!
-//! There is one interpreter on one thread: globals that a script sets are there for the next one, as in Orthanc.
-//! Start at [`Lua::start`].
+//! There are several states, so that no script waits for another one (`docs/decisions/0014-lua-states.md`). Start at [`Lua::start`],
+//! then `pool`, `state`, and `api` with what scripts may call.
 
-mod sandbox;
+mod api;
+mod callbacks;
+mod filters;
+mod json;
+mod limits;
+mod pool;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use api::rest::{RestAnswer, RestApi, RestRequest};
+pub use limits::Limits;
 
 use async_trait::async_trait;
-use dataset::DataSet;
-use model::ports::Hooks;
-use model::ports::hooks::Verdict;
-use model::{Error, ErrorKind, Origin, Result};
-use tokio::sync::{mpsc, oneshot};
+use dataset::Dictionary;
+use model::ports::hooks::{Definition, Executed, Incoming, IncomingHttp, Verdict};
+use model::ports::{Hooks, HttpClient};
+use model::{Error, ErrorKind, Result};
+use serde_json::Value;
+use std::sync::{Arc, OnceLock};
 
-/// Scripts that may wait; more callers wait for room.
-const QUEUE: usize = 64;
-
-struct Job {
-    script: String,
-    answer: oneshot::Sender<Result<String>>,
+/// What every state is made from.
+pub struct Setup {
+    /// The scripts of the configuration with their names, in order (`LuaScripts`).
+    pub scripts: Vec<(String, String)>,
+    /// What `GetOrthancConfiguration` returns.
+    pub configuration: Value,
+    pub limits: Limits,
+    /// The names of tags in what callbacks see.
+    pub dictionary: Arc<Dictionary>,
+    /// How scripts call other servers.
+    pub http: Option<Arc<dyn HttpClient>>,
+    /// How scripts call the REST API; it is there once the API is.
+    pub rest: OnceLock<RestApi>,
 }
 
 /// The interpreter.
 pub struct Lua {
-    jobs: mpsc::Sender<Job>,
+    setup: Arc<Setup>,
+    pool: Arc<pool::Pool>,
+}
+
+pub(crate) fn failed(error: &mlua::Error) -> Error {
+    Error::new(ErrorKind::Script, error.to_string())
 }
 
 impl Lua {
-    /// Starts the interpreter's thread.
+    /// Makes the first state.
     ///
     /// # Errors
-    /// `Internal` if there can be no thread, `Script` if the sandbox cannot be made.
-    pub fn start() -> Result<Self> {
-        let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
-        let sandbox = sandbox::Sandbox::new()?;
-        std::thread::Builder::new()
-            .name("lua".into())
-            .spawn(move || {
-                while let Some(job) = queue.blocking_recv() {
-                    let _ = job.answer.send(sandbox.run(&job.script));
-                }
-            })
-            .map_err(|e| Error::new(ErrorKind::Internal, "cannot start the interpreter").caused_by(e))?;
-        Ok(Self { jobs })
+    /// `Script` if a script of the configuration fails.
+    pub fn start(setup: Setup) -> Result<Self> {
+        let setup = Arc::new(setup);
+        let first = state::State::new(setup.clone())?;
+        for name in callbacks::IGNORED.into_iter().filter(|name| first.function(name).is_some()) {
+            tracing::warn!(target: "lua", "a script defines {name}, which this version does not call");
+        }
+        Ok(Self { pool: pool::Pool::new(setup.clone(), first), setup })
+    }
+
+    /// Lets scripts call the REST API. Only the first call counts.
+    pub fn attach(&self, rest: RestApi) {
+        let _ = self.setup.rest.set(rest);
     }
 }
 
 #[async_trait]
 impl Hooks for Lua {
-    /// Callbacks of stored instances come later: nothing is refused.
-    async fn received_instance(&self, _: &DataSet, _: &Origin) -> Result<Verdict> {
-        Ok(Verdict::Accept)
+    async fn received_instance(&self, incoming: &Incoming<'_>) -> Result<Verdict> {
+        filters::received(&self.pool, &self.setup.dictionary, incoming).await
     }
 
-    async fn execute(&self, script: String) -> Result<String> {
-        let gone = || Error::new(ErrorKind::Internal, "the interpreter has stopped");
-        let (answer, result) = oneshot::channel();
-        self.jobs.send(Job { script, answer }).await.map_err(|_| gone())?;
-        result.await.map_err(|_| gone())?
+    async fn incoming_http(&self, request: &(dyn Fn() -> IncomingHttp + Send + Sync)) -> Result<bool> {
+        filters::http(&self.pool, request).await
+    }
+
+    async fn execute(&self, id: &str, script: String) -> Result<Executed> {
+        let id = id.to_owned();
+        let run = move |state: &mut state::State, depth| state.execute(&id, &script, depth);
+        let (output, assigned) = self.pool.run(run).await?;
+        Ok(Executed { output, assigned })
+    }
+
+    fn define(&self, definitions: Vec<Definition>) {
+        self.pool.define(definitions);
     }
 }

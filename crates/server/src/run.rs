@@ -10,10 +10,12 @@ use engine::jobs::Jobs;
 use engine::{Engine, sweeps};
 use rest::Rest;
 use scp::Scp;
+use scripting::Lua;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use web::metrics::Latencies;
 
 /// The version of Orthanc whose API is spoken.
 pub const ORTHANC_VERSION: &str = "1.13.0";
@@ -43,11 +45,11 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
     config.engine.jobs.new_jobs_only = cli.no_jobs;
     greet(cli, settings);
 
-    let engine = wire::engine(&config).await?;
+    let (engine, lua) = wire::engine(&mut config).await?;
     engine.settings.on_log_levels(move |levels| logs.set(levels));
     let jobs = if config.engine.read_only { None } else { Some(join(&engine, &config).await?) };
     let shutdown = CancellationToken::new();
-    let doors = Doors::open(engine.clone(), config, shutdown.clone()).await?;
+    let doors = Doors::open(engine.clone(), lua.as_deref(), config, shutdown.clone()).await?;
     tracing::info!("ready");
 
     tokio::select! {
@@ -68,6 +70,7 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
 async fn join(engine: &Arc<Engine>, config: &config::orthanc::Config) -> anyhow::Result<Jobs> {
     sweeps::all(engine).await.context("cannot clean up after the last run")?;
     let configured = engine::settings::Configured {
+        scripts: &config.scripts_digest,
         accepted_transfer_syntaxes: &config.system.accepted_transfer_syntaxes,
         unknown_sop_class_accepted: config.system.unknown_sop_class_accepted,
     };
@@ -114,13 +117,30 @@ struct Doors {
 }
 
 impl Doors {
-    async fn open(engine: Arc<Engine>, config: config::orthanc::Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
+    async fn open(
+        engine: Arc<Engine>,
+        lua: Option<&Lua>,
+        config: config::orthanc::Config,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let latencies = Arc::new(Latencies::default());
+        let rest = Rest {
+            engine: engine.clone(),
+            system: config.system,
+            latencies: latencies.clone(),
+            shutdown,
+            started: Instant::now(),
+        };
+        let router = rest::router(Arc::new(rest));
+        if let Some(lua) = lua {
+            wire::attach(lua, router.clone());
+        }
         let dicom = match config.dicom {
-            Some(scp) => Some(open_dicom(engine.clone(), scp).await?),
+            Some(scp) => Some(open_dicom(engine, scp).await?),
             None => None,
         };
         let http = match config.http {
-            Some(http) => Some(open_http(engine, http, config.system, shutdown).await?),
+            Some(http) => Some(open_http(http, router, latencies).await?),
             None => None,
         };
         Ok(Self { http, dicom })
@@ -151,16 +171,9 @@ async fn open_dicom(engine: Arc<Engine>, config: scp::ScpConfig) -> anyhow::Resu
     Ok(dicom)
 }
 
-async fn open_http(
-    engine: Arc<Engine>,
-    config: web::HttpConfig,
-    system: rest::SystemInfo,
-    shutdown: CancellationToken,
-) -> anyhow::Result<web::Server> {
-    let latencies = Arc::new(web::metrics::Latencies::default());
-    let rest = Rest { engine, system, latencies: latencies.clone(), shutdown, started: Instant::now() };
+async fn open_http(config: web::HttpConfig, router: axum::Router, latencies: Arc<Latencies>) -> anyhow::Result<web::Server> {
     let port = config.port;
-    let http = web::serve(config, rest::router(Arc::new(rest)), latencies)
+    let http = web::serve(config, router, latencies)
         .await
         .with_context(|| format!("cannot listen for HTTP on port {port} (HttpPort)"))?;
     for address in &http.addresses {

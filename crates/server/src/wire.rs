@@ -7,25 +7,28 @@ use engine::{Engine, Parts};
 use index::{postgres, sqlite};
 use model::ports::hooks::NoHooks;
 use model::ports::{Hooks, HttpClient, Index};
+use scripting::{Lua, RestAnswer, RestRequest};
 use std::path::Path;
 use std::sync::Arc;
 
 /// The file of the SQLite index, in `IndexDirectory`.
 const INDEX_FILE: &str = "pleiad.sqlite";
 
-/// Opens what is configured.
+/// Opens what is configured. The interpreter comes along, if there is one.
 ///
 /// # Errors
 /// What cannot be opened, with the option that names it.
-pub async fn engine(config: &Config) -> anyhow::Result<Arc<Engine>> {
+pub async fn engine(config: &mut Config) -> anyhow::Result<(Arc<Engine>, Option<Arc<Lua>>)> {
     if config.postgres.is_none() {
         refuse_orthancs_index(&config.index)?;
     }
     let storage = storage::open(config.storage.clone()).await.context("cannot open the storage area")?;
     let index = index(config).await.context("cannot open the index")?;
     let http: Arc<dyn HttpClient> = Arc::new(Client::new(&config.client)?);
-    let parts = Parts { index, storage, hooks: hooks(config)?, http, config: config.engine.clone() };
-    Ok(Arc::new(Engine::new(parts)))
+    let lua = lua(config, &http)?;
+    let hooks: Arc<dyn Hooks> = lua.clone().map_or_else(|| Arc::new(NoHooks) as _, |lua| lua as _);
+    let parts = Parts { index, storage, hooks, http, config: config.engine.clone() };
+    Ok((Arc::new(Engine::new(parts)), lua))
 }
 
 /// Orthanc's SQLite index is a file named `index`. It is never touched: its instances would be lost for Orthanc and for us.
@@ -54,7 +57,23 @@ async fn index(config: &Config) -> anyhow::Result<Arc<dyn Index>> {
     tokio::task::spawn_blocking(open).await?
 }
 
-/// Lua, if scripts are allowed.
-fn hooks(config: &Config) -> anyhow::Result<Arc<dyn Hooks>> {
-    if config.scripts { Ok(Arc::new(scripting::Lua::start()?)) } else { Ok(Arc::new(NoHooks)) }
+/// Lua, if there are scripts, or may be.
+fn lua(config: &mut Config, http: &Arc<dyn HttpClient>) -> anyhow::Result<Option<Arc<Lua>>> {
+    let Some(mut setup) = config.scripts.take() else { return Ok(None) };
+    setup.http = Some(http.clone());
+    let lua = Lua::start(setup).context("a script of LuaScripts fails")?;
+    Ok(Some(Arc::new(lua)))
+}
+
+/// Scripts call the routes of the API without a network.
+pub fn attach(lua: &Lua, router: axum::Router) {
+    let door = web::InsideDoor::new(router);
+    lua.attach(Box::new(move |request, max_bytes| {
+        let door = door.clone();
+        Box::pin(async move {
+            let RestRequest { method, uri, headers, body } = request;
+            let (status, body) = door.answer(method, &uri, headers, body, max_bytes).await?;
+            Ok(RestAnswer { status, body })
+        })
+    }));
 }

@@ -179,7 +179,7 @@ async fn limit_body(State(limit): State<u64>, mut request: Request, next: Next) 
 }
 
 /// A panic is a bug, but it costs one request, not the process.
-async fn catch_panic(request: Request, next: Next) -> Response {
+pub(crate) async fn catch_panic(request: Request, next: Next) -> Response {
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => crate::HttpError(Error::new(ErrorKind::Internal, "the request hit a bug; the server's log has its place"))

@@ -3,25 +3,78 @@
 use crate::{Origin, Result};
 use async_trait::async_trait;
 use dataset::DataSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A new instance, as filters see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// Without pixel data.
+    pub header: &'a DataSet,
+    pub origin: &'a Origin,
+    pub transfer_syntax: &'a str,
+    pub has_pixel_data: bool,
+}
 
 /// What a script decides about a new instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Accept,
+    /// It is not stored, and its sender does not learn of that.
     Discard,
+    /// It is not stored, and a DICOM sender gets this status (PS3.7 C).
+    Refuse(u16),
+}
+
+/// An HTTP request, as filters see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncomingHttp {
+    pub method: String,
+    /// Without the query.
+    pub path: String,
+    pub remote_ip: String,
+    /// Empty without authentication.
+    pub user: String,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// What a script did that was executed on demand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Executed {
+    /// What it printed.
+    pub output: String,
+    /// The global variables that it assigned: scripts that run later must find them, wherever they run.
+    pub assigned: BTreeSet<String>,
+}
+
+/// A global variable that a script assigned while the servers run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    pub name: String,
+    /// Later ones win.
+    pub order: i64,
+    /// Of the script.
+    pub id: String,
+    pub script: String,
 }
 
 /// Orthanc's script callbacks and `/tools/execute-script`.
 #[async_trait]
 pub trait Hooks: Send + Sync {
-    /// Orthanc: Lua `ReceivedInstanceFilter`.
-    async fn received_instance(&self, header: &DataSet, origin: &Origin) -> Result<Verdict>;
+    /// Orthanc: Lua `ReceivedInstanceFilter`, and `ReceivedCStoreInstanceFilter` for what a DICOM association brings.
+    async fn received_instance(&self, incoming: &Incoming<'_>) -> Result<Verdict>;
 
-    /// Runs a script and returns what it printed (Orthanc: `POST /tools/execute-script`).
+    /// Whether a request may be answered (Orthanc: Lua `IncomingHttpRequestFilter`). It is only described if a script asks.
+    async fn incoming_http(&self, request: &(dyn Fn() -> IncomingHttp + Send + Sync)) -> Result<bool>;
+
+    /// Runs a script (Orthanc: `POST /tools/execute-script`). `id` is new, and names it in [`Self::define`].
     ///
     /// # Errors
     /// `Script` with the message of the interpreter, `NotImplemented` without one.
-    async fn execute(&self, script: String) -> Result<String>;
+    async fn execute(&self, id: &str, script: String) -> Result<Executed>;
+
+    /// What the scripts of all processes have defined while these run. Every script that runs later finds it.
+    fn define(&self, definitions: Vec<Definition>);
 }
 
 /// No scripts at all.
@@ -29,11 +82,17 @@ pub struct NoHooks;
 
 #[async_trait]
 impl Hooks for NoHooks {
-    async fn received_instance(&self, _: &DataSet, _: &Origin) -> Result<Verdict> {
+    async fn received_instance(&self, _: &Incoming<'_>) -> Result<Verdict> {
         Ok(Verdict::Accept)
     }
 
-    async fn execute(&self, _: String) -> Result<String> {
+    async fn incoming_http(&self, _: &(dyn Fn() -> IncomingHttp + Send + Sync)) -> Result<bool> {
+        Ok(true)
+    }
+
+    async fn execute(&self, _: &str, _: String) -> Result<Executed> {
         Err(crate::ErrorKind::NotImplemented.into())
     }
+
+    fn define(&self, _: Vec<Definition>) {}
 }

@@ -4,7 +4,7 @@ use dimse::{Command, Operation, Priority, Request, Status};
 use model::{ErrorKind, RequestOrigin};
 use scp::ScpConfig;
 
-use crate::support::{CT, EXPLICIT, FILTERED, PANICS, Server, connector, item, object};
+use crate::support::{CT, EXPLICIT, FILTERED, PANICS, REFUSED, Server, connector, item, object};
 
 #[tokio::test]
 async fn objects_come_back_byte_by_byte() {
@@ -68,6 +68,7 @@ async fn failures_of_the_engine_are_statuses() {
         ("1.2.3.3", Some(ErrorKind::Database), Status::PROCESSING_FAILURE),
         (PANICS, None, Status::PROCESSING_FAILURE),
         (FILTERED, None, Status::SUCCESS),
+        (REFUSED, None, Status::OUT_OF_RESOURCES),
         ("1.2.3.4", None, Status::SUCCESS),
         ("1.2.3.4", None, Status::SUCCESS), // stored before
     ] {

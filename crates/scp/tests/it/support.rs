@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dataset::DataSet;
 use dimse::{Association, Connector, StoreItem, VERIFICATION};
 use engine::{Engine, EngineConfig, Modality, Parts};
-use model::ports::hooks::Verdict;
+use model::ports::hooks::{Definition, Executed, Incoming, IncomingHttp, Verdict};
 use model::ports::http::NoHttp;
 use model::ports::{Hooks, StorageArea};
-use model::{ErrorKind, NewInstance, Origin, OrthancId, tags};
+use model::{ErrorKind, NewInstance, OrthancId, tags};
 use scp::{Scp, ScpConfig};
 
 use crate::index::RememberingIndex;
@@ -129,23 +128,31 @@ pub fn modality(aet: &str, host: &str, allow_echo: bool, allow_store: bool) -> (
     (aet.to_owned(), Modality::parse(&definition).unwrap())
 }
 
-/// A script that panics on one instance and refuses another.
+/// A script that panics on one instance, discards another, and refuses a third.
 struct Script;
 
 pub const PANICS: &str = "1.2.3.666";
 pub const FILTERED: &str = "1.2.3.777";
+pub const REFUSED: &str = "1.2.3.888";
 
 #[async_trait]
 impl Hooks for Script {
-    async fn received_instance(&self, header: &DataSet, _: &Origin) -> model::Result<Verdict> {
-        match header.text(tags::SOP_INSTANCE_UID).as_deref() {
+    async fn received_instance(&self, incoming: &Incoming<'_>) -> model::Result<Verdict> {
+        match incoming.header.text(tags::SOP_INSTANCE_UID).as_deref() {
             Some(PANICS) => panic!("as the test wants"),
             Some(FILTERED) => Ok(Verdict::Discard),
+            Some(REFUSED) => Ok(Verdict::Refuse(0xA700)),
             _ => Ok(Verdict::Accept),
         }
     }
 
-    async fn execute(&self, _: String) -> model::Result<String> {
+    async fn incoming_http(&self, _: &(dyn Fn() -> IncomingHttp + Send + Sync)) -> model::Result<bool> {
+        Ok(true)
+    }
+
+    async fn execute(&self, _: &str, _: String) -> model::Result<Executed> {
         Err(ErrorKind::NotImplemented.into())
     }
+
+    fn define(&self, _: Vec<Definition>) {}
 }

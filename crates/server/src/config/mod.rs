@@ -13,6 +13,7 @@ pub mod orthanc;
 mod postgres;
 pub mod print;
 pub mod sample;
+mod scripts;
 mod sources;
 mod storage;
 

@@ -33,7 +33,10 @@ pub struct Config {
     pub http: Option<HttpConfig>,
     /// `DicomServerEnabled`
     pub dicom: Option<ScpConfig>,
-    pub scripts: bool,
+    /// What scripts are made from; `None` if there are none and none can come.
+    pub scripts: Option<scripting::Setup>,
+    /// Differs if `LuaScripts` or what they hold differs.
+    pub scripts_digest: String,
     pub system: rest::SystemInfo,
 }
 
@@ -44,23 +47,26 @@ pub struct Config {
 pub fn config(settings: &Settings) -> Result<Config, ConfigError> {
     let mut errors = Errors(vec![]);
     let folder = settings.path("StorageDirectory").unwrap_or_default();
+    let engine = engine(settings, &mut errors);
+    let scripts = super::scripts::setup(settings, &engine.dictionary, &mut errors);
     let config = Config {
         index: settings.path("IndexDirectory").unwrap_or(folder),
         postgres: postgres::postgres(settings, &mut errors),
         storage: storage::storage(settings, &mut errors),
         stable_age: Duration::from_secs(settings.integer("StableAge")),
         client: super::client::client(settings),
-        engine: engine(settings, &mut errors),
+        engine,
         http: settings.flag("HttpServerEnabled").then(|| http(settings, &mut errors)),
         dicom: settings.flag("DicomServerEnabled").then(|| dicom(settings, &mut errors)),
-        scripts: settings.flag("ExecuteLuaEnabled"),
+        scripts_digest: super::scripts::digest(scripts.as_ref()),
+        scripts,
         system: system(settings),
     };
     if errors.0.is_empty() { Ok(config) } else { Err(ConfigError(errors.0)) }
 }
 
 /// Collects what is wrong, so that all of it can be said at once.
-pub(super) struct Errors(Vec<String>);
+pub(super) struct Errors(pub(super) Vec<String>);
 
 impl Errors {
     /// The value, or a note of why there is none.
@@ -327,7 +333,7 @@ mod tests {
         assert_eq!(config.engine.default_encoding.name(), "Latin1");
         assert_eq!(config.stable_age, Duration::from_secs(60));
         assert_eq!(config.index, PathBuf::from("OrthancStorage"));
-        assert!(!config.scripts);
+        assert!(config.scripts.is_none());
         let (http, dicom) = (config.http.unwrap(), config.dicom.unwrap());
         assert_eq!((http.port, http.max_body_bytes, http.authentication, http.remote_access), (8042, 8192 << 20, false, false));
         assert_eq!((dicom.aet.as_str(), dicom.listen.port(), dicom.max_pdu), ("ORTHANC", 4242, 16384));
