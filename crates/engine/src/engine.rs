@@ -8,12 +8,13 @@ use crate::peer::Peer;
 use crate::scu::ScuConfig;
 use crate::settings::Settings;
 use dataset::{CharacterSet, Dictionary, ReadOptions};
+use model::event::EventKinds;
 use model::metadata::MetadataNames;
 use model::ports::{Hooks, HttpClient, Index, StorageArea};
 use model::{Error, ErrorKind, Level, MainTags, Origin, Overwrite, Quota, Result};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Who asks: every use case takes it second.
@@ -62,6 +63,8 @@ pub struct EngineConfig {
     pub log_exported: bool,
     /// `DelayedDeletion`: files of what is deleted are removed by the sweeps, with this pause between them.
     pub delayed_deletion: Option<Duration>,
+    /// `LuaHeartBeatPeriod`; zero: never.
+    pub heart_beat: Duration,
     /// `ReadOnly`: this process writes nothing, neither index nor storage, and runs no jobs.
     pub read_only: bool,
 }
@@ -100,6 +103,7 @@ impl Default for EngineConfig {
             jobs: JobsConfig::default(),
             log_exported: false,
             delayed_deletion: None,
+            heart_beat: Duration::ZERO,
             read_only: false,
         }
     }
@@ -150,6 +154,8 @@ pub struct Engine {
     pub settings: Settings,
     pub metrics: Metrics,
     pub(crate) node: LocalNode,
+    /// What scripts listen to, as this process told the others; `None` before the first time.
+    pub(crate) listening: Mutex<Option<EventKinds>>,
     /// `MainDicomTagsSignature` by level, made once.
     pub(crate) signatures: [String; 4],
 }
@@ -168,6 +174,7 @@ impl Engine {
             http: parts.http,
             config: parts.config,
             metrics: Metrics::default(),
+            listening: Mutex::default(),
             signatures,
         }
     }

@@ -13,6 +13,7 @@ pub mod delete;
 mod describe;
 pub mod digests;
 pub mod engine;
+pub mod events;
 pub mod files;
 pub mod find;
 pub mod flow;

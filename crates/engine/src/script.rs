@@ -1,7 +1,7 @@
 //! Scripts on demand.
 
 use crate::{Ctx, Engine, settings};
-use model::ports::hooks::IncomingHttp;
+pub use model::ports::hooks::IncomingHttp;
 use model::{Error, ErrorKind, Result};
 
 /// Whether a script lets a request in (Orthanc: `IncomingHttpRequestFilter`).

@@ -129,7 +129,7 @@ impl Settings {
 pub async fn reload(eng: &Engine) -> Result<()> {
     eng.settings.obey(&eng.index.settings().await?);
     eng.hooks.define(eng.settings.definitions());
-    Ok(())
+    crate::events::listen_again(eng).await
 }
 
 /// Lets all processes know the globals that a script assigned.

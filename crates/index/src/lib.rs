@@ -4,6 +4,7 @@
 //! Start at [`sqlite::open`], then `sqlite/writer.rs` (group commit), `sqlite/store.rs` (what one stored instance writes) and
 //! `find_sql.rs` (how a search becomes SQL). The tables are in `migrations/`.
 
+mod events;
 mod find_sql;
 mod hints;
 mod jobs;

@@ -402,36 +402,6 @@ pub struct Waiting {
     pub oldest: Duration,
 }
 
-/// What happened to a job, for who listens (Orthanc: `JobSubmitted`, `JobSuccess`, `JobFailure`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobEventKind {
-    Submitted,
-    Success,
-    Failure,
-}
-
-impl JobEventKind {
-    /// The letter that a database row holds.
-    pub fn from_letter(letter: &str) -> Option<Self> {
-        match letter {
-            "J" => Some(Self::Submitted),
-            "S" => Some(Self::Success),
-            "F" => Some(Self::Failure),
-            _ => None,
-        }
-    }
-}
-
-/// An event that waits for its delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobEvent {
-    /// Rises. Events of one job are in their order.
-    pub seq: i64,
-    pub job: JobId,
-    pub kind: JobEventKind,
-    pub at: SystemTime,
-}
-
 /// Something happened in some process: look now instead of at the next beat. Hints may be lost and may come twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {

@@ -6,6 +6,7 @@
 
 pub mod change;
 pub mod error;
+pub mod event;
 pub mod id;
 pub mod instance;
 pub mod job;

@@ -1,10 +1,36 @@
 //! The functions that scripts define and the server calls.
 
 /// Those that are called.
-pub(crate) const CALLBACKS: [&str; 3] = ["ReceivedInstanceFilter", "ReceivedCStoreInstanceFilter", "IncomingHttpRequestFilter"];
+pub(crate) const CALLBACKS: [&str; 25] = [
+    "ReceivedInstanceFilter",
+    "ReceivedCStoreInstanceFilter",
+    "IncomingHttpRequestFilter",
+    "Initialize",
+    "Finalize",
+    "OnHeartBeat",
+    "OnStoredInstance",
+    "OnNewInstance",
+    "OnNewSeries",
+    "OnNewStudy",
+    "OnNewPatient",
+    "OnStableSeries",
+    "OnStableStudy",
+    "OnStablePatient",
+    "OnUpdatedInstance",
+    "OnUpdatedSeries",
+    "OnUpdatedStudy",
+    "OnUpdatedPatient",
+    "OnDeletedInstance",
+    "OnDeletedSeries",
+    "OnDeletedStudy",
+    "OnDeletedPatient",
+    "OnJobSubmitted",
+    "OnJobSuccess",
+    "OnJobFailure",
+];
 
 /// Those of services that do not exist yet, and those that Orthanc has no more: whoever defines one should know.
-pub(crate) const IGNORED: [&str; 15] = [
+pub(crate) const IGNORED: [&str; 14] = [
     "OutgoingCStoreInstanceFilter",
     "OutgoingFindRequestFilter",
     "IncomingFindRequestFilter",
@@ -19,7 +45,6 @@ pub(crate) const IGNORED: [&str; 15] = [
     "IsH265TransferSyntaxAccepted",
     "IsRleTransferSyntaxAccepted",
     "IsUnknownSopClassAccepted",
-    "OnHeartBeat",
 ];
 
 /// A set of [`CALLBACKS`], by their places.
@@ -31,6 +56,10 @@ impl Callbacks {
     pub(crate) fn of(is_defined: impl Fn(&str) -> bool) -> Self {
         let bits = CALLBACKS.iter().enumerate().filter(|(_, name)| is_defined(name)).map(|(at, _)| 1 << at);
         Self(bits.fold(0, |all, bit: u64| all | bit))
+    }
+
+    pub(crate) fn names(self) -> Vec<&'static str> {
+        CALLBACKS.into_iter().filter(|name| self.has(name)).collect()
     }
 
     pub(crate) fn has(self, name: &str) -> bool {

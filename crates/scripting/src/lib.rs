@@ -1,6 +1,6 @@
 //! Room `scripting`: Lua 5.3 behind `model::ports::Hooks`, in sandboxes without files, processes or native modules.
 //!
-//! There are several states, so that no script waits for another one (`docs/decisions/0014-lua-states.md`). Start at [`Lua::start`],
+//! There are several states, so that no script waits for another one (`docs/decisions/0013-lua-states.md`). Start at [`Lua::start`],
 //! then `pool`, `state`, and `api` with what scripts may call.
 
 mod api;
@@ -84,6 +84,19 @@ impl Hooks for Lua {
         let run = move |state: &mut state::State, depth| state.execute(&id, &script, depth);
         let (output, assigned) = self.pool.run(run).await?;
         Ok(Executed { output, assigned })
+    }
+
+    fn is_on(&self) -> bool {
+        true
+    }
+
+    async fn callbacks(&self) -> Result<Vec<&'static str>> {
+        Ok(self.pool.callbacks().await?.names())
+    }
+
+    async fn event(&self, callback: &str, arguments: Vec<Value>) -> Result<Vec<Value>> {
+        let callback = callback.to_owned();
+        self.pool.run(move |state, depth| state.event(&callback, &arguments, depth)).await
     }
 
     fn define(&self, definitions: Vec<Definition>) {

@@ -3,8 +3,9 @@
 use crate::limits::Clock;
 use crate::{Setup, api, failed};
 use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value, VmState};
-use model::Result;
 use model::ports::hooks::Definition;
+use model::{Error, ErrorKind, Result};
+use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -137,11 +138,28 @@ impl State {
         }
     }
 
+    /// Calls the callback of an event, if there is one. Returns the operations that it asks for.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub(crate) fn event(&self, name: &str, arguments: &[Json], depth: u8) -> Result<Vec<Json>> {
+        if self.function(name).is_none() {
+            return Ok(vec![]);
+        }
+        self.call("_InitializeJob", &[], depth)?;
+        self.call(name, arguments, depth)?;
+        let operations = self.call("_AccessJob", &[], depth)?.unwrap_or(Value::Nil);
+        match crate::json::from_lua(&self.lua, &operations, false).map_err(|e| failed(&e))? {
+            Json::Array(operations) => Ok(operations),
+            _ => Err(Error::new(ErrorKind::Script, "the operations of a callback (_job) must be an array")),
+        }
+    }
+
     /// Calls a global function, if there is one.
     ///
     /// # Errors
     /// As [`Self::execute`].
-    pub(crate) fn call(&self, name: &str, arguments: &[serde_json::Value], depth: u8) -> Result<Option<Value>> {
+    pub(crate) fn call(&self, name: &str, arguments: &[Json], depth: u8) -> Result<Option<Value>> {
         let Some(function) = self.function(name) else { return Ok(None) };
         self.begin(depth);
         let call = || {

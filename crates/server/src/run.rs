@@ -68,7 +68,6 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
 
 /// Cleans up after the last run, brings in what the configuration says, and takes part in the work of all processes.
 async fn join(engine: &Arc<Engine>, config: &config::orthanc::Config) -> anyhow::Result<Jobs> {
-    sweeps::all(engine).await.context("cannot clean up after the last run")?;
     let configured = engine::settings::Configured {
         scripts: &config.scripts_digest,
         accepted_transfer_syntaxes: &config.system.accepted_transfer_syntaxes,
@@ -76,6 +75,8 @@ async fn join(engine: &Arc<Engine>, config: &config::orthanc::Config) -> anyhow:
     };
     engine::settings::seed(engine, configured).await?;
     engine::remotes::seed(engine).await?;
+    engine::events::listen(engine).await?; // before a sweep makes anything stable
+    sweeps::all(engine).await.context("cannot clean up after the last run")?;
     engine::jobs::start(engine.clone()).await.context("cannot join the other processes")
 }
 

@@ -7,7 +7,7 @@ use super::handle::{Reason, Stopper};
 use super::waiting::{Streams, Waiters};
 use super::{kinds, worker};
 use crate::engine::Metrics;
-use crate::{Engine, sweeps};
+use crate::{Engine, events, sweeps};
 use model::Result;
 use model::job::{Beat, Claim, Hint, JobId, JobLimits, NewNode, NodeId, Want};
 use serde_json::Value;
@@ -156,6 +156,9 @@ pub async fn start(eng: Arc<Engine>) -> Result<Jobs> {
     node.tasks.spawn(hint_loop(eng.clone(), stop.clone()));
     node.tasks.spawn(worker::claim_loop(eng.clone(), stop.clone()));
     node.tasks.spawn(sweeps::run(eng.clone(), stop.clone()));
+    if eng.hooks.is_on() {
+        node.tasks.spawn(events::run(eng.clone(), stop.clone()));
+    }
     Ok(Jobs { eng, stop })
 }
 

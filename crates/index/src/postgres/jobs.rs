@@ -4,13 +4,13 @@ use super::blobs::masks;
 use super::error::sql;
 use super::nodes::NOW;
 use super::writer::write;
-use super::{PostgresIndex, job_events, job_rows, nodes, pool};
+use super::{PostgresIndex, job_rows, nodes, pool};
 use crate::jobs::{self, TRIM};
 use crate::text::clean;
 use async_trait::async_trait;
 use model::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobError, JobEvent, JobId, JobKey, JobLimits,
-    JobOutcome, JobOutput, JobQuery, JobStep, NewJob, NewNode, NewOutput, Node, NodeId, Tick, Waiting, capability, kind_of,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobError, JobId, JobKey, JobLimits, JobOutcome,
+    JobOutput, JobQuery, JobStep, NewJob, NewNode, NewOutput, Node, NodeId, Tick, Waiting, capability, kind_of,
 };
 use model::ports::Jobs;
 use model::{Error, ErrorKind, Result};
@@ -205,14 +205,6 @@ impl Jobs for PostgresIndex {
         let client = pool::get(&self.pool).await?;
         let statement = client.prepare_cached("SELECT job_unwait_1($1, $2, $3, $4, $5)").await.map_err(sql)?;
         client.query_one(&statement, &[&node.0, &ids, &history, &outputs, &TRIM]).await.map(|_| ()).map_err(sql)
-    }
-
-    async fn take_job_events(&self, node: NodeId, n: usize, time: Duration) -> Result<Vec<JobEvent>> {
-        job_events::take(&self.pool, node, n, time).await
-    }
-
-    async fn forget_job_events(&self, node: NodeId, events: &[i64]) -> Result<()> {
-        job_events::forget(&self.pool, node, events).await
     }
 
     async fn hint(&self) -> Hint {

@@ -8,10 +8,10 @@ mod blobs;
 mod bus;
 mod delete;
 mod error;
+mod events;
 mod feed;
 mod find;
 pub(crate) mod functions;
-mod job_events;
 mod job_rows;
 mod jobs;
 #[cfg(test)]

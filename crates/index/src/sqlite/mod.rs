@@ -8,9 +8,9 @@ mod batch;
 mod blobs;
 mod delete;
 mod error;
+mod events;
 mod feed;
 mod find;
-mod job_events;
 mod job_rows;
 mod jobs;
 mod load;
@@ -38,8 +38,8 @@ use crate::jobs::in_micros;
 use async_trait::async_trait;
 use batch::{Batch, Clock};
 use model::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobKey, JobLimits, JobOutput,
-    JobQuery, JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobKey, JobLimits, JobOutput, JobQuery,
+    JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
@@ -514,15 +514,6 @@ impl Jobs for SqliteIndex {
     async fn forget_waiters(&self, node: NodeId, ids: &[JobId], limits: JobLimits) -> Result<()> {
         let ids = ids.to_vec();
         self.writer.run(move |batch| jobs::forget_waiters(batch, node, &ids, limits)).await
-    }
-
-    async fn take_job_events(&self, node: NodeId, n: usize, time: Duration) -> Result<Vec<JobEvent>> {
-        self.writer.run(move |batch| job_events::take(batch, node, n, time)).await
-    }
-
-    async fn forget_job_events(&self, node: NodeId, events: &[i64]) -> Result<()> {
-        let events = events.to_vec();
-        self.writer.run(move |batch| job_events::forget(batch, node, &events)).await
     }
 
     async fn hint(&self) -> Hint {

@@ -3,11 +3,11 @@
 
 mod annotations;
 mod delete;
+mod events;
 mod feed;
 mod find;
 mod fixture;
 mod hostile;
-mod job_events;
 mod job_history;
 mod job_pages;
 mod job_rules;

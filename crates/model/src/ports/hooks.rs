@@ -3,6 +3,7 @@
 use crate::{Origin, Result};
 use async_trait::async_trait;
 use dataset::DataSet;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A new instance, as filters see it.
@@ -73,6 +74,18 @@ pub trait Hooks: Send + Sync {
     /// `Script` with the message of the interpreter, `NotImplemented` without one.
     async fn execute(&self, id: &str, script: String) -> Result<Executed>;
 
+    /// Whether scripts can be there at all.
+    fn is_on(&self) -> bool;
+
+    /// The names of the callbacks of events that scripts define.
+    async fn callbacks(&self) -> Result<Vec<&'static str>>;
+
+    /// Calls a callback of an event, if it is defined. Returns the operations that it asks for (Orthanc: `SendToModality` and so on).
+    ///
+    /// # Errors
+    /// `Script` if it fails.
+    async fn event(&self, callback: &str, arguments: Vec<Value>) -> Result<Vec<Value>>;
+
     /// What the scripts of all processes have defined while these run. Every script that runs later finds it.
     fn define(&self, definitions: Vec<Definition>);
 }
@@ -92,6 +105,18 @@ impl Hooks for NoHooks {
 
     async fn execute(&self, _: &str, _: String) -> Result<Executed> {
         Err(crate::ErrorKind::NotImplemented.into())
+    }
+
+    fn is_on(&self) -> bool {
+        false
+    }
+
+    async fn callbacks(&self) -> Result<Vec<&'static str>> {
+        Ok(vec![])
+    }
+
+    async fn event(&self, _: &str, _: Vec<Value>) -> Result<Vec<Value>> {
+        Ok(vec![])
     }
 
     fn define(&self, _: Vec<Definition>) {}

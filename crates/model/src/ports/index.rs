@@ -3,7 +3,7 @@
 //! Each method is one transaction. Everything that an answer needs travels in one argument; nothing reads before it
 //! writes from outside. Methods may be called by any number of processes at once.
 
-use super::Jobs;
+use super::{Events, Jobs};
 use crate::upload::{NewPiece, PieceAdded, UploadLimits};
 use crate::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Exported, ExportsPage, FindRequest, Level,
@@ -288,6 +288,6 @@ pub trait Uploads: Send + Sync {
 }
 
 /// All of them.
-pub trait Index: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs + Uploads {}
+pub trait Index: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs + Events + Uploads {}
 
-impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs + Uploads> Index for T {}
+impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs + Events + Uploads> Index for T {}

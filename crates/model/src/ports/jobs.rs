@@ -5,8 +5,8 @@
 
 use crate::Result;
 use crate::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobKey, JobLimits, JobOutput,
-    JobQuery, JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobKey, JobLimits, JobOutput, JobQuery,
+    JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -112,14 +112,6 @@ pub trait Jobs: Send + Sync {
 
     /// Nobody in this process waits for these jobs any more: they go if the history is full.
     async fn forget_waiters(&self, node: NodeId, ids: &[JobId], limits: JobLimits) -> Result<()>;
-
-    /// Takes up to `n` events, the oldest first, for a while: no other process gets them in this time, and every process may
-    /// afterwards. Each submission and each end of a job writes one in its own transaction; a resubmission writes none. Ten thousand are kept
-    /// if nobody takes them, the newest.
-    async fn take_job_events(&self, node: NodeId, n: usize, time: Duration) -> Result<Vec<JobEvent>>;
-
-    /// These were delivered. What another process took over meanwhile stays, and is delivered twice.
-    async fn forget_job_events(&self, node: NodeId, events: &[i64]) -> Result<()>;
 
     /// Waits for the next hint. Only one task of a process may call this. Hints of this process' own writes come too.
     async fn hint(&self) -> Hint;

@@ -5,15 +5,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use model::event::{Event, EventKinds};
 use model::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobEvent, JobId, JobKey, JobLimits, JobOutput,
-    JobQuery, JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobKey, JobLimits, JobOutput, JobQuery,
+    JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
-use model::ports::Jobs;
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
     Uploads,
 };
+use model::ports::{Events, Jobs};
 use model::upload::{NewPiece, PieceAdded, UploadLimits};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
@@ -357,15 +358,26 @@ impl Jobs for RememberingIndex {
         unused()
     }
 
-    async fn take_job_events(&self, _: NodeId, _: usize, _: Duration) -> Result<Vec<JobEvent>> {
-        unused()
-    }
-
-    async fn forget_job_events(&self, _: NodeId, _: &[i64]) -> Result<()> {
-        unused()
-    }
-
     async fn hint(&self) -> Hint {
         std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Events for RememberingIndex {
+    async fn listen(&self, _: NodeId, _: EventKinds) -> Result<()> {
+        unused()
+    }
+
+    async fn take_events(&self, _: NodeId, _: usize, _: Duration) -> Result<Vec<Event>> {
+        unused()
+    }
+
+    async fn settle_events(&self, _: NodeId, _: &[i64], _: &[i64]) -> Result<()> {
+        unused()
+    }
+
+    async fn heart_beat(&self, _: Duration) -> Result<bool> {
+        unused()
     }
 }

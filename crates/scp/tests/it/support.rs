@@ -154,5 +154,17 @@ impl Hooks for Script {
         Err(ErrorKind::NotImplemented.into())
     }
 
+    fn is_on(&self) -> bool {
+        true
+    }
+
+    async fn callbacks(&self) -> model::Result<Vec<&'static str>> {
+        Ok(vec![])
+    }
+
+    async fn event(&self, _: &str, _: Vec<serde_json::Value>) -> model::Result<Vec<serde_json::Value>> {
+        Ok(vec![])
+    }
+
     fn define(&self, _: Vec<Definition>) {}
 }

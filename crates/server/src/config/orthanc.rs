@@ -109,6 +109,7 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
         delayed_deletion: settings
             .flag("DelayedDeletion.Enable")
             .then(|| Duration::from_millis(settings.integer("DelayedDeletion.ThrottleDelayMs"))),
+        heart_beat: Duration::from_secs(settings.integer("LuaHeartBeatPeriod")),
         read_only: settings.flag("ReadOnly"),
     }
 }

@@ -4,11 +4,13 @@ pub mod archive;
 mod media;
 mod modality_store;
 mod peer_store;
+mod sequence;
 
 pub use archive::{Archive, ArchiveOptions, Form};
 pub use media::Media;
 pub use modality_store::DicomModalityStore;
 pub use peer_store::OrthancPeerStore;
+pub use sequence::SequenceOfOperations;
 
 use super::JobHandle;
 use crate::Engine;
@@ -71,6 +73,7 @@ pub(super) const ALL: &[Entry] = &[
     entry::<Media>(),
     entry::<DicomModalityStore>(),
     entry::<OrthancPeerStore>(),
+    entry::<SequenceOfOperations>(),
     #[cfg(test)]
     entry::<super::sim::kind::Steps>(),
 ];

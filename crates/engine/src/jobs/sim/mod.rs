@@ -17,6 +17,7 @@ use crate::jobs::{self, JobKind, JobsConfig};
 use crate::{Engine, EngineConfig, Parts};
 use kind::{Steps, sent};
 use model::AttachmentId;
+use model::event::{EventKind, EventKinds, Subject};
 use model::job::*;
 use model::ports::hooks::NoHooks;
 use model::ports::http::NoHttp;
@@ -101,6 +102,9 @@ impl Sim {
         let outside = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let storage = wait(::storage::open(::storage::StorageConfig::Memory)).unwrap();
         let shared = Arc::new(Shared::new(setup.processes, setup.deaf, storage));
+        let kinds = [EventKind::JobSubmitted, EventKind::JobSuccess, EventKind::JobFailure];
+        let kinds = kinds.into_iter().fold(EventKinds::default(), EventKinds::with);
+        wait(shared.index.listen(NodeId::random(), kinds)).unwrap();
         let mut sim = Self {
             shared,
             processes: vec![],
@@ -335,11 +339,11 @@ impl Sim {
 impl Sim {
     /// Each job was told of once when it began, and once at each end.
     fn check_events(&self, jobs: &[Job]) {
-        let events = self.read(self.shared.index.take_job_events(NodeId::random(), 100_000, Duration::ZERO));
+        let events = self.read(self.shared.index.take_events(NodeId::random(), 100_000, Duration::ZERO));
         for job in jobs {
-            let of_job: Vec<JobEventKind> = events.iter().filter(|e| e.job == job.id).map(|e| e.kind).collect();
-            let end = if job.state == JobState::Success { JobEventKind::Success } else { JobEventKind::Failure };
-            assert_eq!((of_job.first(), of_job.last()), (Some(&JobEventKind::Submitted), Some(&end)), "{job:?}");
+            let of_job: Vec<EventKind> = events.iter().filter(|e| e.subject == Subject::Job(job.id)).map(|e| e.kind).collect();
+            let end = if job.state == JobState::Success { EventKind::JobSuccess } else { EventKind::JobFailure };
+            assert_eq!((of_job.first(), of_job.last()), (Some(&EventKind::JobSubmitted), Some(&end)), "{job:?}");
         }
         assert_eq!(events.len(), jobs.len() * 2 + self.resubmitted.get());
     }

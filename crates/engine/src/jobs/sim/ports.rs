@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::BoxStream;
+use model::event::{Event, EventKinds};
 use model::job::*;
 use model::ports::index::*;
-use model::ports::{BlobWriter, Index, Jobs, StorageArea};
+use model::ports::{BlobWriter, Events, Index, Jobs, StorageArea};
 use model::upload::{NewPiece, PieceAdded, UploadLimits};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
@@ -330,6 +331,13 @@ forward! { SharedSettings {}
     seed_settings(configured: &BTreeMap<String, String>) -> ();
 }
 
+forward! { Events {}
+    listen(node: NodeId, kinds: EventKinds) -> ();
+    take_events(node: NodeId, n: usize, time: Duration) -> Vec<Event>;
+    settle_events(node: NodeId, delivered: &[i64], back: &[i64]) -> ();
+    heart_beat(period: Duration) -> bool;
+}
+
 forward! { Uploads {}
     add_piece(piece: &NewPiece, limits: UploadLimits) -> PieceAdded;
     forget_upload(id: i64) -> ();
@@ -369,8 +377,6 @@ forward! { Jobs {
     delete_job(id: JobId) -> ();
     job_output(id: JobId, key: &str) -> JobOutput;
     delete_job_output(id: JobId, key: &str) -> ();
-    take_job_events(node: NodeId, n: usize, time: Duration) -> Vec<JobEvent>;
-    forget_job_events(node: NodeId, events: &[i64]) -> ();
     forget_waiters(node: NodeId, ids: &[JobId], limits: JobLimits) -> ();
 }
 
