@@ -134,6 +134,11 @@ def test_who_runs_a_job(server, study, slow):
     assert 'Cluster' in server.json('/jobs?expand&cluster')[0]
 
 
+def stored_uid(server, stored, level):
+    path = {'Study': '/studies/', 'Series': '/series/'}[level] + stored['Parent' + level]
+    return server.json(path)['MainDicomTags'][level + 'InstanceUID']
+
+
 @pytest.mark.config(AuthenticationEnabled=True, RegisteredUsers={'alice': 'a', 'bob': 'b'})
 def test_a_request_that_is_repeated_makes_one_job(server, receiver):
     server.session.auth = ('alice', 'a')
@@ -163,7 +168,18 @@ def test_a_request_that_is_repeated_makes_one_job(server, receiver):
     assert first.status_code == 200 and ask('/modalities/node/store', 'k3', json=store).json() == first.json()
     assert len(node.arrivals) == 1, 'the repeated request was told the first end'
     wrong = ask('/modalities/node/store', 'k1', json=store)
-    assert wrong.status_code == 400 and answers[0]['ID'] in wrong.json()['Details']
+    assert wrong.status_code == 409 and answers[0]['ID'] in wrong.json()['Details']
+    for other in ({**body, 'Filename': 'other.zip'}, {**body, 'UserData': 'x'}, {**body, 'Utf8': True}):
+        wrong = ask(archive, 'k1', json=other)
+        assert wrong.status_code == 409 and answers[0]['ID'] in wrong.json()['Details'], other
+    assert ask('/modalities/node/store', 'k3', json={**store, 'Permissive': True}).status_code == 409
+    assert ask('/modalities/node/store', 'k3', json={'Resources': [stored['ParentStudy']]}).status_code == 409
+    # What the server looked up is not what the client asked for: here, the instances of a study that grew.
+    study = {'Resources': [stored['ParentStudy']]}
+    first = ask('/modalities/node/store', 'k4', json=study).json()
+    uids = {'study': stored_uid(server, stored, 'Study'), 'series': stored_uid(server, stored, 'Series')}
+    server.upload(dicom_bytes(instance(**uids)))
+    assert ask('/modalities/node/store', 'k4', json=study).json() == first
     for bad in ('', 'x' * 256):
         answer = ask(archive, bad, json=body)
         assert answer.status_code == 400 and 'Idempotency-Key' in answer.json()['Details']

@@ -155,6 +155,15 @@ impl JobKey {
     }
 }
 
+/// The job that a key is used for, and what it was asked to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyedJob {
+    pub id: JobId,
+    pub kind: String,
+    pub arguments: Value,
+    pub user_data: Option<Value>,
+}
+
 /// A page of jobs in order of their creation.
 #[derive(Clone, Debug)]
 pub struct JobQuery {

@@ -27,7 +27,7 @@ const KEY_CHARS: usize = 255;
 /// Creates a job: every process sees it when this returns. A job that the caller created under the same key before is returned instead.
 ///
 /// # Errors
-/// `BadRequest` for a key that is empty, too long or of a job of another type; `DatabaseUnavailable`, `Database`.
+/// `BadRequest` for a key that is empty or too long, `Duplicate` for one of another request; `DatabaseUnavailable`, `Database`.
 pub async fn submit<K: JobKind>(eng: &Arc<Engine>, ctx: &Ctx, kind: &K, options: JobOptions) -> Result<JobId> {
     create(eng, ctx, JobId::random(), kind, options, Waits::No).await
 }
@@ -77,15 +77,24 @@ fn key_of(ctx: &Ctx) -> Result<Option<JobKey>> {
     Ok(Some(JobKey::of(&ctx.origin.http_user, key)))
 }
 
-/// The job of a key that is in use.
-async fn earlier<K: JobKind>(eng: &Engine, key: JobKey) -> Result<Option<JobId>> {
-    let Some(id) = eng.index.job_of_key(key).await? else { return Ok(None) };
-    let job = eng.index.jobs(Some(&[id])).await?.pop();
-    if let Some(job) = job.filter(|job| job.kind != K::TYPE) {
-        let message = format!("this Idempotency-Key was used for a job of type {}: {id}", job.kind);
-        return Err(Error::new(ErrorKind::BadRequest, message));
+/// The job of a key that is in use, if it was created by the same request.
+async fn earlier<K: JobKind>(eng: &Engine, key: JobKey, new: &NewJob) -> Result<Option<JobId>> {
+    let Some(job) = eng.index.job_of_key(key).await? else { return Ok(None) };
+    let is_same = asked::<K>(&job.arguments) == asked::<K>(&new.arguments);
+    if (job.kind == new.kind && job.user_data == new.user_data) && is_same {
+        return Ok(Some(job.id));
     }
-    Ok(Some(id))
+    let message = format!("this Idempotency-Key was used for another request, which made the {} {}", job.kind, job.id);
+    Err(Error::new(ErrorKind::Duplicate, message))
+}
+
+/// The arguments that the client chose.
+fn asked<K: JobKind>(arguments: &Value) -> Value {
+    let mut chosen = arguments.clone();
+    if let Some(members) = chosen.as_object_mut() {
+        members.retain(|name, _| !K::LOOKED_UP.contains(&name.as_str()));
+    }
+    chosen
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,6 +126,7 @@ async fn create<K: JobKind>(
     new.claim = permit.is_some().then(|| node.id());
     new.waiter = (waits == Waits::Yes && permit.is_none()).then(|| node.id());
     new.key = key;
+    let again = key.map(|key| (key, new.clone()));
     match eng.index.submit_job(new).await {
         Ok(Some(claimed)) => worker::launch(eng, claimed, permit),
         Ok(None) => {
@@ -124,8 +134,8 @@ async fn create<K: JobKind>(
             node.poke();
         }
         Err(error) => {
-            let Some(key) = key.filter(|_| error.kind() == ErrorKind::Duplicate) else { return Err(error) };
-            return earlier::<K>(eng, key).await?.ok_or(error);
+            let Some((key, new)) = again.filter(|_| error.kind() == ErrorKind::Duplicate) else { return Err(error) };
+            return earlier::<K>(eng, key, &new).await?.ok_or(error);
         }
     }
     Ok(id)

@@ -7,7 +7,7 @@ use super::readers::query;
 use crate::jobs;
 use crate::text::clean;
 use deadpool_postgres::Pool;
-use model::job::{Job, JobError, JobId, JobKey, JobOutput, JobQuery, JobState, JobStep, NodeId, Waiting, kind_of};
+use model::job::{Job, JobError, JobId, JobKey, JobOutput, JobQuery, JobState, JobStep, KeyedJob, NodeId, Waiting, kind_of};
 use model::{AttachmentId, Error, ErrorKind, Result};
 use std::collections::HashMap;
 use tokio_postgres::Row;
@@ -112,9 +112,18 @@ async fn sequence(pool: &Pool, id: JobId) -> Result<i64> {
 }
 
 /// The job that has a key.
-pub(super) async fn of_key(pool: &Pool, key: JobKey) -> Result<Option<JobId>> {
-    let rows = query(pool, "SELECT id FROM job WHERE key = $1", &[&key.0.as_slice()]).await?;
-    Ok(rows.first().map(|row| JobId(row.get(0))))
+pub(super) async fn of_key(pool: &Pool, key: JobKey) -> Result<Option<KeyedJob>> {
+    let statement = "SELECT id, kind, version, arguments, user_data FROM job WHERE key = $1";
+    let rows = query(pool, statement, &[&key.0.as_slice()]).await?;
+    Ok(rows.first().map(|row| {
+        let (id, version) = (JobId(row.get(0)), u16::try_from(row.get::<_, i32>(2)).unwrap_or(u16::MAX));
+        KeyedJob {
+            id,
+            kind: kind_of(row.get(1), version).to_owned(),
+            arguments: jobs::lenient(row.get(3), id),
+            user_data: row.get::<_, Option<&str>>(4).map(|text| jobs::lenient(text, id)),
+        }
+    }))
 }
 
 /// Steps that were kept.

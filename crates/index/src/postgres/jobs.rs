@@ -10,7 +10,7 @@ use crate::text::clean;
 use async_trait::async_trait;
 use model::job::{
     Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobError, JobId, JobKey, JobLimits, JobOutcome,
-    JobOutput, JobQuery, JobStep, NewJob, NewNode, NewOutput, Node, NodeId, Tick, Waiting, capability, kind_of,
+    JobOutput, JobQuery, JobStep, KeyedJob, NewJob, NewNode, NewOutput, Node, NodeId, Tick, Waiting, capability, kind_of,
 };
 use model::ports::Jobs;
 use model::{Error, ErrorKind, Result};
@@ -145,7 +145,7 @@ impl Jobs for PostgresIndex {
         job_rows::list(&self.pool, query).await
     }
 
-    async fn job_of_key(&self, key: JobKey) -> Result<Option<JobId>> {
+    async fn job_of_key(&self, key: JobKey) -> Result<Option<KeyedJob>> {
         job_rows::of_key(&self.pool, key).await
     }
 

@@ -5,7 +5,7 @@ use super::error::sql;
 use super::jobs::{id, key, state};
 use crate::jobs;
 use crate::text::clean;
-use model::job::{Job, JobError, JobId, JobKey, JobOutput, JobQuery, JobState, JobStep, NodeId, Waiting, kind_of};
+use model::job::{Job, JobError, JobId, JobKey, JobOutput, JobQuery, JobState, JobStep, KeyedJob, NodeId, Waiting, kind_of};
 use model::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -118,10 +118,20 @@ fn kinds(conn: &Connection) -> Result<Vec<String>> {
 }
 
 /// The job that has a key.
-pub(super) fn of_key(conn: &Connection, key: JobKey) -> Result<Option<JobId>> {
-    conn.prepare_cached("SELECT id FROM job WHERE key = ?1")
-        .and_then(|mut s| s.query_row([key.0], |r| id(r, 0)).optional())
-        .map_err(sql)
+pub(super) fn of_key(conn: &Connection, key: JobKey) -> Result<Option<KeyedJob>> {
+    conn.prepare_cached(
+        "SELECT j.id, j.kind, j.version, i.arguments, i.user_data FROM job j LEFT JOIN job_input i ON i.job = j.seq WHERE j.key = ?1",
+    )
+    .and_then(|mut s| {
+        s.query_row([key.0], |r| {
+            let id = id(r, 0)?;
+            let json = |column| r.get::<_, Option<String>>(column).map(|t| t.map(|text| jobs::lenient(&text, id)));
+            let kind = kind_of(&r.get::<_, String>(1)?, r.get(2)?).to_owned();
+            Ok(KeyedJob { id, kind, arguments: json(3)?.unwrap_or_default(), user_data: json(4)? })
+        })
+        .optional()
+    })
+    .map_err(sql)
 }
 
 /// Steps that were kept.

@@ -39,7 +39,7 @@ use async_trait::async_trait;
 use batch::{Batch, Clock};
 use model::job::{
     Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobKey, JobLimits, JobOutput, JobQuery,
-    JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
+    JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
@@ -471,7 +471,7 @@ impl Jobs for SqliteIndex {
         self.readers.run(move |conn| job_rows::list(conn, &query, now)).await
     }
 
-    async fn job_of_key(&self, key: JobKey) -> Result<Option<JobId>> {
+    async fn job_of_key(&self, key: JobKey) -> Result<Option<KeyedJob>> {
         self.readers.run(move |conn| job_rows::of_key(conn, key)).await
     }
 

@@ -77,16 +77,21 @@ async fn a_key_creates_one_job(db: &mut Fresh) {
         }
     }
     assert_eq!((made.len(), db.job_ids().await.unwrap()), (1, made.clone()));
-    assert_eq!(db.job_of_key(key).await.unwrap(), Some(made[0]));
+    let found = db.job_of_key(key).await.unwrap().unwrap();
+    let expected = KeyedJob { id: made[0], kind: "Test".into(), arguments: job().arguments, user_data: None };
+    assert_eq!(found, expected);
     submit(&**db, NewJob { key: Some(JobKey::of("bob", "k")), ..job() }).await;
     submit(&**db, job()).await;
     submit(&**db, job()).await;
     // The key goes with its job.
     db.act_on_job(made[0], JobAction::Cancel, KEEP).await.unwrap();
-    assert_eq!(db.job_of_key(key).await.unwrap(), Some(made[0]));
+    assert_eq!(db.job_of_key(key).await.unwrap(), Some(expected));
     db.delete_job(made[0]).await.unwrap();
     assert_eq!(db.job_of_key(key).await.unwrap(), None);
-    submit(&**db, NewJob { key: Some(key), ..job() }).await;
+    let other = NewJob { key: Some(key), kind: "Other".into(), version: 2, user_data: Some("u".into()), ..job() };
+    let id = submit(&**db, other.clone()).await;
+    let NewJob { kind, arguments, user_data, .. } = other;
+    assert_eq!(db.job_of_key(key).await.unwrap(), Some(KeyedJob { id, kind, arguments, user_data }));
 }
 
 async fn priorities_change_while_jobs_wait(db: &mut Fresh) {

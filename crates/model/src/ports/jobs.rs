@@ -6,7 +6,7 @@
 use crate::Result;
 use crate::job::{
     Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobKey, JobLimits, JobOutput, JobQuery,
-    JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
+    JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -75,7 +75,7 @@ pub trait Jobs: Send + Sync {
     async fn list_jobs(&self, query: &JobQuery) -> Result<Vec<Job>>;
 
     /// The job that has a key.
-    async fn job_of_key(&self, key: JobKey) -> Result<Option<JobId>>;
+    async fn job_of_key(&self, key: JobKey) -> Result<Option<KeyedJob>>;
 
     /// Up to `limit` steps from this position on that were kept, in order. Those of an ended job stay as long as it does.
     ///

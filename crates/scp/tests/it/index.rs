@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use model::event::{Event, EventKinds};
 use model::job::{
     Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobKey, JobLimits, JobOutput, JobQuery,
-    JobStep, NewJob, NewNode, Node, NodeId, Tick, Waiting,
+    JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
@@ -322,7 +322,7 @@ impl Jobs for RememberingIndex {
         unused()
     }
 
-    async fn job_of_key(&self, _: JobKey) -> Result<Option<JobId>> {
+    async fn job_of_key(&self, _: JobKey) -> Result<Option<KeyedJob>> {
         unused()
     }
 

@@ -34,6 +34,8 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
     const TYPE: &'static str;
     /// The version of the arguments. A process runs jobs up to its own version.
     const VERSION: u16 = 1;
+    /// Arguments that were looked up when the job was created: a repeated request may find others.
+    const LOOKED_UP: &[&str] = &[];
 
     /// `Content` before the first step.
     fn content(&self) -> Value;

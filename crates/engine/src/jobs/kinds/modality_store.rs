@@ -92,6 +92,7 @@ impl DicomModalityStore {
 #[async_trait]
 impl JobKind for DicomModalityStore {
     const TYPE: &'static str = "DicomModalityStore";
+    const LOOKED_UP: &[&str] = &["instances", "local_aet", "remote_aet"];
 
     fn content(&self) -> Value {
         let mut content = json!({

@@ -68,6 +68,7 @@ fn note_size(content: &mut Value, size_bytes: u64) {
 #[async_trait]
 impl JobKind for OrthancPeerStore {
     const TYPE: &'static str = "OrthancPeerStore";
+    const LOOKED_UP: &[&str] = &["instances", "shown"];
 
     fn content(&self) -> Value {
         let mut content = json!({

@@ -369,7 +369,7 @@ forward! { Jobs {
     job_ids() -> Vec<JobId>;
     jobs(ids: Option<&[JobId]>) -> Vec<Job>;
     list_jobs(query: &JobQuery) -> Vec<Job>;
-    job_of_key(key: JobKey) -> Option<JobId>;
+    job_of_key(key: JobKey) -> Option<KeyedJob>;
     job_steps(id: JobId, from: u32, limit: u32) -> Vec<JobStep>;
     set_job_priority(id: JobId, priority: i32) -> Acted;
     job_counts() -> [u64; 6];
