@@ -28,8 +28,9 @@ from node import PLEIAD  # noqa: E402
 from processes import bound, free_port, read_log  # noqa: E402
 import expected  # noqa: E402
 import cases_jobs  # noqa: E402
+import cases_life  # noqa: E402
 
-CASES = cases_jobs.CASES
+CASES = cases_jobs.CASES + cases_life.CASES
 HEADERS = ['Content-Type', 'Content-Disposition', 'Allow']
 # Values that tell one run from another, or whose text is not promised.
 HIDDEN = {'ErrorDetails', 'EffectiveRuntime', 'ArchiveSize', 'Path', 'Uri', 'Timestamp'}
@@ -80,12 +81,20 @@ class Server:
         path = folder / 'config.json'
         path.write_text(json.dumps(config))
         self.log = folder / 'log'
-        words = [str(path) if word == '{config}' else word for word in shlex.split(command)]
-        with open(self.log, 'ab') as log:
-            self.process = subprocess.Popen(bound(words), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self.words = [str(path) if word == '{config}' else word for word in shlex.split(command)]
         self.client = Asker('http://127.0.0.1:%d' % self.ports[0], self.ports[1])
         self.answers = []
+        self.start()
+
+    def start(self, *arguments):
+        with open(self.log, 'ab') as log:
+            self.process = subprocess.Popen(
+                bound([*self.words, *arguments]), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.wait()
+
+    def restart(self, *arguments):
+        self.end()
+        self.start(*arguments)
 
     def wait(self):
         end = time.monotonic() + 60
