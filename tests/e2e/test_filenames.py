@@ -61,7 +61,7 @@ def test_names_that_clients_wish_for(server, stored):
 
 
 def test_names_that_nobody_wished_for(server, stored):
-    uuid = server.get('/instances/%s/attachments/dicom/uuid' % stored['ID']).text
+    uuid = server.json('/instances/%s/attachments/dicom/info' % stored['ID'])['Uuid']
     for path, name in [('/instances/%s/file' % stored['ID'], stored['ID'] + '.dcm'),
                        ('/studies/%s/archive' % stored['ParentStudy'], stored['ParentStudy'] + '.zip'),
                        ('/tools/create-archive?resources=%s' % stored['ParentStudy'], 'Archive.zip'),

@@ -1,7 +1,11 @@
-"""`/tools`: log levels, the list, XML."""
+"""`/tools`: log levels, the list, XML, metrics, clocks, plugins, restarts."""
+import datetime
+import json
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
+import requests
 from client import Client
 from dicom import dicom_bytes, instance
 
@@ -90,3 +94,71 @@ def test_json_answers_become_xml(server):
 @pytest.mark.config(AuthenticationEnabled=True, RegisteredUsers={'alice': 'S3cure'})
 def test_xml_needs_a_login_as_json_does(server):
     assert server.get('/tools', headers={'Accept': 'application/xml'}).status_code == 401
+
+
+def test_metrics_can_be_turned_off_for_all_processes(server):
+    assert server.get('/tools/metrics').text == '1'
+    assert 'orthanc_count_instances' in server.get('/tools/metrics-prometheus').text
+    for off in ['0', 'false']:
+        assert put(server, '/tools/metrics', off) == 200
+        for _ in server.nodes:
+            assert server.get('/tools/metrics').text == '0'
+            answer = server.get('/tools/metrics-prometheus')
+            assert answer.status_code == 200 and not answer.text
+    assert put(server, '/tools/metrics', 'true') == 200
+    for _ in server.nodes:
+        assert 'orthanc_count_instances' in server.get('/tools/metrics-prometheus').text
+    for bad in ['', '2', 'yes', '[]']:
+        answer = server.request('PUT', '/tools/metrics', data=bad)
+        assert answer.status_code == 400 and answer.json()['OrthancStatus'] == 15
+
+
+def test_metrics_that_the_configuration_turns_off(node):
+    one = node({'MetricsEnabled': False}).start()
+    server = Client(one.url, one.dicom_port)
+    assert server.get('/tools/metrics').text == '0' and not server.get('/tools/metrics-prometheus').text
+
+
+def test_the_time_is_told_in_two_zones(node, monkeypatch):
+    monkeypatch.setenv('TZ', 'Asia/Tokyo')
+    one = node().start()
+    server = Client(one.url, one.dicom_port)
+    now, local = (datetime.datetime.strptime(server.get('/tools/' + name).text, '%Y%m%dT%H%M%S') for name in ['now', 'now-local'])
+    assert 0 <= (local - now - datetime.timedelta(hours=9)).total_seconds() < 60
+
+
+def test_plugins(server):
+    assert server.json('/plugins') == ['explorer.js']
+    assert server.get('/plugins/explorer.js').headers['Content-Type'] == 'application/javascript'
+    assert server.get('/plugins/nope').status_code == 404
+
+
+def test_the_conformance_statement_names_what_is_accepted(server):
+    text = server.get('/tools/dicom-conformance').text
+    for uid in ['1.2.840.10008.1.1', '1.2.840.10008.5.1.4.1.1.2', '1.2.840.10008.1.2.1']:
+        assert ' %s\n' % uid in text
+    assert put(server, '/tools/accepted-transfer-syntaxes', '1.2.840.10008.1.2') == 200
+    for _ in server.nodes:
+        assert ' 1.2.840.10008.1.2.1\n' not in server.get('/tools/dicom-conformance').text
+
+
+def test_a_reset_reads_the_configuration_again(node):
+    one = node({'Name': 'before'}).start()
+    server = Client(one.url, one.dicom_port)
+    stored = server.upload(dicom_bytes(instance()))
+    one.config['Name'] = 'after'
+    (one.folder / 'pleiad.json').write_text(json.dumps(one.config))
+    assert server.post('/tools/reset', '').json() == {}
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            if server.json('/system')['Name'] == 'after':
+                break
+        except requests.RequestException:
+            time.sleep(0.05)
+    assert one.process.poll() is None and server.json('/system')['Name'] == 'after'
+    assert server.get(stored['Path']).status_code == 200
+    one.config['HttpPort'] = 'x'
+    (one.folder / 'pleiad.json').write_text(json.dumps(one.config))
+    server.post('/tools/reset', '')
+    assert one.process.wait(30) == 255 and 'HttpPort' in one.log

@@ -105,7 +105,7 @@ pub async fn delete_attachment(
 /// Adds or removes one label.
 ///
 /// # Errors
-/// `BadRequest` unless it is made of `[A-Za-z0-9_-]` (Orthanc: labels), `UnknownResource`.
+/// `OutOfRange` unless it is made of `[A-Za-z0-9_-]` (Orthanc: labels), `UnknownResource`.
 pub async fn change_label(
     eng: &Engine,
     _ctx: &Ctx,
@@ -116,7 +116,7 @@ pub async fn change_label(
     eng.writable()?;
     if label.is_empty() || label.len() > 64 || !label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-') {
         return Err(Error::new(
-            ErrorKind::BadRequest,
+            ErrorKind::OutOfRange,
             format!("a label has 1 to 64 characters of A-Z, a-z, 0-9, _ and -: {label:?}"),
         ));
     }

@@ -97,7 +97,7 @@ fn is_unusual(header: &Header, pixel: &dataset::PixelElement) -> bool {
     pixel.length.is_some() && !header.transfer_syntax.is_encapsulated() && pixel.vr != expected
 }
 
-/// The sequences among the main DICOM tags of a level, as Orthanc's full JSON.
+/// The sequences among the main DICOM tags of a level, as Orthanc keeps them: its full JSON in a member.
 fn main_sequences(eng: &Engine, data: &DataSet, level: Level) -> Option<String> {
     let mut found = DataSet::new();
     for tag in eng.config.main_tags.of(level) {
@@ -109,7 +109,8 @@ fn main_sequences(eng: &Engine, data: &DataSet, level: Level) -> Option<String> 
         return None;
     }
     let options = dataset::json::JsonOptions::default();
-    Some(dataset::json::orthanc(&found, dataset::json::Format::Full, &options, &eng.config.dictionary).to_string())
+    let full = dataset::json::orthanc(&found, dataset::json::Format::Full, &options, &eng.config.dictionary);
+    Some(serde_json::json!({ "Sequences": full, "Version": 1 }).to_string())
 }
 
 /// How many instances a series should have (Orthanc: `ExpectedNumberOfInstances`): `NumberOfSlices` and

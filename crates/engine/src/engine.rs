@@ -65,6 +65,8 @@ pub struct EngineConfig {
     pub delayed_deletion: Option<Duration>,
     /// `LuaHeartBeatPeriod`; zero: never.
     pub heart_beat: Duration,
+    /// `RestApiWriteToFileSystemEnabled`: clients may have files written to this computer.
+    pub write_to_file_system: bool,
     /// `ReadOnly`: this process writes nothing, neither index nor storage, and runs no jobs.
     pub read_only: bool,
 }
@@ -74,7 +76,7 @@ pub struct EngineConfig {
 pub enum StorageAccessOnFind {
     /// Files may be read to filter and to answer.
     Always,
-    /// Files may be read to answer only.
+    /// The same here: Orthanc, too, reads files for tags that its index does not keep at any level.
     Answers,
     Never,
 }
@@ -104,6 +106,7 @@ impl Default for EngineConfig {
             log_exported: false,
             delayed_deletion: None,
             heart_beat: Duration::ZERO,
+            write_to_file_system: false,
             read_only: false,
         }
     }

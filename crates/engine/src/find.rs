@@ -66,6 +66,15 @@ pub struct Found {
     pub requested: TagMap,
     /// Those of them that are sequences.
     pub requested_items: DataSet,
+    /// Those that the file does not have; `None` if nothing was requested.
+    pub requested_missing: Option<Vec<Tag>>,
+}
+
+impl Found {
+    /// A resource of which no more tags were requested.
+    pub(crate) fn bare(resource: Resource) -> Self {
+        Self { resource, requested: TagMap::new(), requested_items: DataSet::new(), requested_missing: None }
+    }
 }
 
 /// Answers a search, in the order of [`Query::order`], then of creation.
@@ -78,8 +87,7 @@ pub async fn find(eng: &Engine, ctx: &Ctx, query: &Query) -> Result<Vec<Found>> 
     let resources = if plan.unindexed.is_empty() { eng.index.find(&plan.request).await? } else { scan(eng, &plan).await? };
     let _ = ctx;
     if query.requested.is_empty() {
-        let bare = |resource| Found { resource, requested: TagMap::new(), requested_items: DataSet::new() };
-        return Ok(resources.into_iter().map(bare).collect());
+        return Ok(resources.into_iter().map(Found::bare).collect());
     }
     let answers = resources.into_iter().map(|resource| answer(eng, resource, &query.requested));
     stream::iter(answers).buffered(PARALLEL_READS).try_collect().await
@@ -141,10 +149,6 @@ fn plan(eng: &Engine, query: &Query) -> Plan {
             || (*tag == tags::MODALITIES_IN_STUDY && query.level >= Level::Study);
         if known { indexed.push(constraint) } else { unindexed.push(constraint) }
     }
-    if eng.config.storage_access_on_find != StorageAccessOnFind::Always && !unindexed.is_empty() {
-        tracing::warn!("a search by tags outside of the index ignores them, as StorageAccessOnFind asks");
-        unindexed.clear();
-    }
     let scans = !unindexed.is_empty();
     let request = FindRequest {
         level: query.level,
@@ -162,8 +166,12 @@ fn plan(eng: &Engine, query: &Query) -> Plan {
     Plan { request, unindexed, since: query.since, limit: query.limit }
 }
 
-/// Reads candidates page by page and keeps those whose file matches.
+/// Reads candidates page by page and keeps those whose file matches: none if no file may be read.
 async fn scan(eng: &Engine, plan: &Plan) -> Result<Vec<Resource>> {
+    if eng.config.storage_access_on_find == StorageAccessOnFind::Never {
+        tracing::warn!("a search by tags outside of the index finds nothing, as StorageAccessOnFind asks");
+        return Ok(vec![]);
+    }
     let mut request = plan.request.clone();
     let mut skip = plan.since;
     let mut kept = vec![];
@@ -198,7 +206,7 @@ async fn scan(eng: &Engine, plan: &Plan) -> Result<Vec<Resource>> {
 async fn file_matches(eng: &Engine, resource: &Resource, constraints: &[TagConstraint]) -> Result<bool> {
     let Some(data) = sample(eng, resource).await? else { return Ok(false) };
     Ok(constraints.iter().all(|c| {
-        let value = data.text(c.tag);
+        let value = computed(resource, c.tag).or_else(|| data.text(c.tag));
         value.is_some_and(|v| {
             v.split('\\').any(|part| matches(&c.rule, part, c.case_sensitive)) || matches(&c.rule, &v, c.case_sensitive)
         })
@@ -232,11 +240,12 @@ async fn sample(eng: &Engine, resource: &Resource) -> Result<Option<DataSet>> {
 }
 
 async fn answer(eng: &Engine, resource: Resource, requested: &[Tag]) -> Result<Found> {
-    let mut found = Found { resource, requested: TagMap::new(), requested_items: DataSet::new() };
+    let mut found = Found { requested_missing: Some(vec![]), ..Found::bare(resource) };
     let mut missing = vec![];
     for tag in requested {
         match computed(&found.resource, *tag) {
             Some(value) => found.requested.put(*tag, value),
+            None if is_computed(*tag) => {}
             None => match found.resource.tags.iter().rev().find_map(|level| level.get(*tag)) {
                 Some(value) => found.requested.put(*tag, value.to_owned()),
                 // Sequences are not among the texts of the index.
@@ -253,7 +262,7 @@ async fn answer(eng: &Engine, resource: Resource, requested: &[Tag]) -> Result<F
             match (data.get(tag), data.text(tag)) {
                 (_, Some(text)) => found.requested.put(tag, text),
                 (Some(element), None) if matches!(element.value, Value::Items(_)) => found.requested_items.put(element.clone()),
-                _ => {}
+                _ => found.requested_missing.get_or_insert_default().push(tag),
             }
         }
     }
@@ -265,12 +274,17 @@ fn is_indexed(eng: &Engine, resource: &Resource, tag: Tag) -> bool {
     eng.config.main_tags.level_of(resource.level, tag).is_some()
 }
 
+/// Whether a tag is counted at some level.
+fn is_computed(tag: Tag) -> bool {
+    matches!((tag.0, tag.1), (0x0008, 0x0056 | 0x0061 | 0x0062) | (0x0020, 0x1200 | 0x1202 | 0x1204 | 0x1206 | 0x1208 | 0x1209))
+}
+
 /// Tags that are counted, not stored (Orthanc: computed tags, PS3.4 C.6.1.1).
 pub fn computed(resource: &Resource, tag: Tag) -> Option<String> {
     let counts = resource.counts;
     let is = |level| resource.level == level;
     Some(match (tag.0, tag.1) {
-        (0x0008, 0x0056) => "ONLINE".to_owned(),
+        (0x0008, 0x0056) if is(Level::Instance) => "ONLINE".to_owned(),
         (0x0020, 0x1200) if is(Level::Patient) => counts.studies.to_string(),
         (0x0020, 0x1202) if is(Level::Patient) => counts.series.to_string(),
         (0x0020, 0x1204) if is(Level::Patient) => counts.instances.to_string(),

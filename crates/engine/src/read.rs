@@ -3,7 +3,7 @@
 use crate::flow::Pieces;
 use crate::{Ctx, Engine, zlib};
 use bytes::Bytes;
-use dataset::{Completeness, DataSet, Header, Object, TransferSyntax, read_header, read_object, read_tail};
+use dataset::{Completeness, DataSet, Element, Header, Object, TransferSyntax, Value, read_header, read_object, read_tail};
 use futures_util::StreamExt;
 use model::{
     Attachment, AttachmentId, Compression, ContentType, Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result,
@@ -108,6 +108,16 @@ pub struct Stored {
     pub dataset: DataSet,
     /// Whether the object has pixel data, read or not.
     pub pixel: Option<(dataset::Tag, dataset::VR)>,
+}
+
+impl Stored {
+    /// With pixel data that has no value, where it was not read: clients see that it is there.
+    pub fn with_empty_pixels(mut self) -> Self {
+        if let Some((tag, vr)) = self.pixel {
+            self.dataset.put(Element { tag, vr, value: Value::Fragments(vec![]) });
+        }
+        self
+    }
 }
 
 /// Reads the data set of one instance.

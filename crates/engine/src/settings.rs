@@ -1,5 +1,5 @@
 //! Settings that clients change while the servers run (Orthanc: `/tools/default-encoding`, `/tools/accepted-transfer-syntaxes`,
-//! `/tools/unknown-sop-class-accepted`, `/tools/log-level`). They lie in the index, for all processes; each obeys a copy, whose
+//! `/tools/unknown-sop-class-accepted`, `/tools/metrics`, `/tools/log-level`). They lie in the index, for all processes; each obeys a copy, whose
 //! version it knows and tells with its beat, and reads them again when it hears of a later one ([`reload`]). Who changes one waits until
 //! every living process obeys it, so that the very next request on any of them does.
 
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 const ENCODING: &str = "DefaultEncoding";
 const SYNTAXES: &str = "AcceptedTransferSyntaxes";
 const UNKNOWN_SOP_CLASS: &str = "UnknownSopClassAccepted";
+const METRICS: &str = "MetricsEnabled";
 const LOG_LEVELS: &str = "LogLevels";
 /// Followed by the name of a global variable of scripts.
 const DEFINITION: &str = "Lua.";
@@ -33,6 +34,7 @@ struct Values {
     default_encoding: Option<CharacterSet>,
     accepted_transfer_syntaxes: Option<Vec<String>>,
     unknown_sop_class_accepted: Option<bool>,
+    metrics_enabled: Option<bool>,
     log_levels: Option<LogLevels>,
     definitions: Vec<Definition>,
 }
@@ -45,6 +47,7 @@ impl Values {
             default_encoding: text(ENCODING).and_then(CharacterSet::parse),
             accepted_transfer_syntaxes: text(SYNTAXES).and_then(|uids| serde_json::from_str(uids).ok()),
             unknown_sop_class_accepted: text(UNKNOWN_SOP_CLASS).map(|accepted| accepted == "1"),
+            metrics_enabled: text(METRICS).map(|enabled| enabled == "1"),
             log_levels: text(LOG_LEVELS).and_then(LogLevels::from_json),
             definitions: snapshot.values.iter().filter_map(|(key, value)| definition(key, value)).collect(),
         }
@@ -101,6 +104,11 @@ impl Settings {
     /// What executed scripts have defined.
     pub(crate) fn definitions(&self) -> Vec<Definition> {
         self.values.load().definitions.clone()
+    }
+
+    /// Whether a client turned the metrics on or off; `None` if the configuration decides.
+    pub fn metrics_enabled(&self) -> Option<bool> {
+        self.values.load().metrics_enabled
     }
 
     /// How much is logged.
@@ -194,6 +202,12 @@ pub async fn set_unknown_sop_class_accepted(eng: &Engine, _ctx: &Ctx, accepted: 
     set(eng, UNKNOWN_SOP_CLASS, if accepted { "1" } else { "0" }).await
 }
 
+/// Shows the metrics, or hides them (Orthanc: `/tools/metrics`).
+pub async fn set_metrics_enabled(eng: &Engine, _ctx: &Ctx, enabled: bool) -> Result<()> {
+    eng.writable()?;
+    set(eng, METRICS, if enabled { "1" } else { "0" }).await
+}
+
 /// Sets how much is logged, of one category or of all.
 pub async fn set_log_level(eng: &Engine, _ctx: &Ctx, category: Option<Category>, verbosity: Verbosity) -> Result<()> {
     eng.writable()?;
@@ -212,6 +226,7 @@ pub struct Configured<'a> {
     pub scripts: &'a str,
     pub accepted_transfer_syntaxes: &'a [String],
     pub unknown_sop_class_accepted: bool,
+    pub metrics_enabled: bool,
 }
 
 /// Call it at the start. What clients set is forgotten where the configuration has changed since; a process that is alone with its
@@ -221,6 +236,7 @@ pub async fn seed(eng: &Engine, configured: Configured<'_>) -> Result<()> {
         (ENCODING, eng.config.default_encoding.name().to_owned()),
         (SYNTAXES, serde_json::json!(configured.accepted_transfer_syntaxes).to_string()),
         (UNKNOWN_SOP_CLASS, configured.unknown_sop_class_accepted.to_string()),
+        (METRICS, configured.metrics_enabled.to_string()),
         (LOG_LEVELS, String::new()),
     ])
     .into_iter()

@@ -72,6 +72,8 @@ pub enum ErrorKind {
     CannotWrite,
     /// A script failed.
     Script,
+    /// Nothing says in which order the slices of a series are.
+    CannotOrderSlices,
     /// The job was cancelled.
     Canceled,
 }
@@ -98,7 +100,7 @@ impl ErrorKind {
             Unauthenticated => "Bad credentials were provided to an HTTP request",
             Forbidden => "Access to a resource is forbidden",
             ReadOnly => "Cannot modify a read-only data structure",
-            Revision => "Bad revision number, which indicates conflict between multiple writers",
+            Revision => "A bad revision number was provided, which might indicate conflict between multiple writers",
             Duplicate => "Duplicate resource",
             NotAcceptable => "Cannot send a response which is acceptable according to the Accept HTTP header",
             BadRange => "Incorrect range request",
@@ -113,6 +115,7 @@ impl ErrorKind {
             StorageFull => "The file storage is full",
             CannotWrite => "Cannot write to file",
             Script => "Cannot execute a Lua command",
+            CannotOrderSlices => "Unable to order the slices of the series",
             Canceled => "This job was canceled",
         }
     }
@@ -149,6 +152,7 @@ impl ErrorKind {
             Forbidden,
             Duplicate,
             Script,
+            CannotOrderSlices,
         ];
         distinct.into_iter().find(|kind| kind.code() == code)
     }
@@ -186,6 +190,7 @@ impl ErrorKind {
             Duplicate => 46,
             NoPresentationContext => 2015,
             Script => 2031,
+            CannotOrderSlices => 2040,
         }
     }
 }

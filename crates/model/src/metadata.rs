@@ -87,7 +87,7 @@ impl MetadataNames {
     /// Reads a name or a number.
     ///
     /// # Errors
-    /// `OutOfRange` for a name that nobody registered.
+    /// `InexistentItem` for a name that nobody registered.
     pub fn parse(&self, text: &str) -> Result<MetadataKind> {
         if let Ok(number) = text.parse::<u16>() {
             return Ok(MetadataKind(number));
@@ -97,7 +97,7 @@ impl MetadataNames {
             .find(|(_, n)| *n == text)
             .map(|(k, _)| MetadataKind(*k))
             .or_else(|| self.user.get(text).copied())
-            .ok_or_else(|| Error::new(ErrorKind::OutOfRange, format!("unknown metadata: {text:?}")))
+            .ok_or_else(|| Error::new(ErrorKind::InexistentItem, format!("unknown metadata: {text:?}")))
     }
 
     /// The name, or the number if it has none.

@@ -38,6 +38,7 @@ pub enum LabelsRule {
     #[default]
     All,
     Any,
+    /// None of them; without any label named, no label at all.
     None,
 }
 

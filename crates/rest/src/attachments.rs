@@ -44,7 +44,7 @@ fn content_type(rest: &Rest, name: &str) -> Result<ContentType> {
         .or_else(user)
         .or_else(|| name.parse().ok())
         .map(ContentType)
-        .ok_or_else(|| Error::new(ErrorKind::OutOfRange, format!("unknown attachment type: {name:?}")))
+        .ok_or_else(|| Error::new(ErrorKind::InexistentItem, format!("unknown attachment type: {name:?}")))
 }
 
 fn name(rest: &Rest, content: ContentType) -> String {
@@ -139,7 +139,7 @@ async fn get_operations(
     if has_md5 {
         operations.push("md5");
     }
-    operations.extend(["size", "uncompress", "uuid"]);
+    operations.extend(["size", "uncompress"]);
     if has_md5 {
         operations.push("verify-md5");
     }
@@ -168,7 +168,6 @@ async fn get_property(
             md5.filter(|md5| !md5.is_empty()).ok_or(ErrorKind::UnknownResource)?
         }
         "is-compressed" => u8::from(a.compression != Compression::None).to_string(),
-        "uuid" => a.id.to_string(),
         "info" => {
             let a = digests::with_md5s_if_readable(&rest.engine, &ctx, (target.level, target.id), a).await?;
             return Ok(([(header::ETAG, tag)], Json(info(&a))).into_response());
@@ -326,7 +325,7 @@ async fn put_one(
     let new = annotations::set_attachment(&rest.engine, &ctx, (target.level, target.id), content, body, if_match).await?;
     let set = located(&rest, &ctx, target, &name).await?;
     let tag = if set.revision == new { tag(&set) } else { etag(new, "") };
-    Ok(([(header::ETAG, tag)], "{}").into_response())
+    Ok(([(header::ETAG, tag)], Json(json!({}))).into_response())
 }
 
 /// `DELETE …/attachments/{name}`.
@@ -336,10 +335,10 @@ async fn delete_one(
     target: Target,
     Path((_, name)): Names,
     headers: HeaderMap,
-) -> HttpResult<Json> {
+) -> HttpResult<String> {
     let content = content_type(&rest, &name)?;
     let if_match = revision(&headers, header::IF_MATCH)?;
     check_match(&headers, current(&rest, &ctx, target, content).await?)?;
     annotations::delete_attachment(&rest.engine, &ctx, (target.level, target.id), content, if_match).await?;
-    Ok(Json(json!({})))
+    Ok(String::new())
 }

@@ -1,23 +1,45 @@
-//! `/instances/{id}/file`: the DICOM file, or its data set as DICOM JSON.
+//! `/instances/{id}/file`: the DICOM file, or its data set as DICOM JSON; `pdf` and `export` beside it.
 
 use crate::state::Rest;
 use crate::target::Target;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use dataset::json::dicom_json;
-use engine::Ctx;
 use engine::read::{self, Extent, Located};
+use engine::{Ctx, documents};
 use http::{HeaderMap, StatusCode, header};
 use model::{ContentType, Error, ErrorKind, Level, OrthancId};
+use serde_json::json;
 use std::sync::Arc;
 use web::error::HttpResult;
 use web::range::{self, File};
-use web::{Caller, Params};
+use web::{Caller, Json, Params};
+
+/// Longest path that [`post_export`] takes (Linux: `PATH_MAX`).
+const MAX_PATH_BYTES: usize = 4096;
 
 pub fn routes() -> Router<Arc<Rest>> {
-    Router::new().route("/instances/{id}/file", get(get_file))
+    Router::new()
+        .route("/instances/{id}/file", get(get_file))
+        .route("/instances/{id}/pdf", get(get_pdf))
+        .route("/instances/{id}/export", post(post_export))
+}
+
+/// `GET /instances/{id}/pdf`: the PDF of an encapsulated document.
+async fn get_pdf(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target) -> HttpResult<Response> {
+    let pdf = documents::pdf(&rest.engine, &ctx, target.id).await?;
+    Ok(([(header::CONTENT_TYPE, "application/pdf")], pdf).into_response())
+}
+
+/// `POST /instances/{id}/export`: the body is the path of a file on this computer.
+async fn post_export(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, body: Body) -> HttpResult<Json> {
+    let path = web::body::read(body, MAX_PATH_BYTES).await?;
+    let path = std::str::from_utf8(&path).map_err(|_| Error::new(ErrorKind::BadRequest, "the body must be UTF-8"))?;
+    documents::export(&rest.engine, &ctx, target.id, path.as_ref()).await?;
+    Ok(Json(json!({})))
 }
 
 /// `GET /instances/{id}/file`: the stored bytes. `Accept: application/dicom+json` asks for DICOM JSON (PS3.18 F.2).

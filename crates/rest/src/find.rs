@@ -86,9 +86,9 @@ fn parse(rest: &Rest, body: &Map<String, Value>) -> Result<Asked> {
         (false, false) => None,
     };
     let requested = strings(body, "RequestedTags")?.into_iter().map(|t| fields::tag(rest, t)).collect::<Result<_>>()?;
-    let format = match (flag(body, "Full")?, flag(body, "Short")?) {
-        (true, _) => Format::Full,
-        (_, true) => Format::Short,
+    let format = match (flag(body, "Short")?, flag(body, "Full")?) {
+        (true, _) => Format::Short,
+        (_, true) => Format::Full,
         _ => Format::Simplified,
     };
     let mut query = Query {
@@ -129,8 +129,7 @@ fn metadata(rest: &Rest, body: &Map<String, Value>) -> Result<Vec<MetadataConstr
     let case_sensitive = flag(body, "CaseSensitive")?;
     let mut all = vec![];
     for (name, value) in query {
-        let unknown = |_| Error::new(ErrorKind::InexistentItem, format!("unknown metadata: {name:?}"));
-        let kind = rest.engine.config.metadata_names.parse(name).map_err(unknown)?;
+        let kind = rest.engine.config.metadata_names.parse(name)?;
         let text = value.as_str().ok_or_else(|| bad(format!("metadata {name:?} must be associated with a string")))?;
         if let Some(rule) = parse_rule(text, Ranges::Literal) {
             all.push(MetadataConstraint { kind, rule, case_sensitive });

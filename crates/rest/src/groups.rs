@@ -30,7 +30,7 @@ pub fn routes() -> Router<Arc<Rest>> {
 
 /// The tags of each instance below, by its id.
 async fn all(rest: &Rest, ctx: &Ctx, target: Target, params: &Params) -> Result<Vec<(String, Value)>> {
-    let (format, options) = (wanted(params)?, options(rest, params)?);
+    let (format, options) = (wanted(params), options(rest, params)?);
     let query = Query { related_to: vec![(target.level, target.id)], ..Query::all(Level::Instance) };
     let found = find::find(&rest.engine, ctx, &query).await?;
     if found.is_empty() {
@@ -38,7 +38,7 @@ async fn all(rest: &Rest, ctx: &Ctx, target: Target, params: &Params) -> Result<
     }
     let options = &options;
     let one = |id: model::OrthancId| async move {
-        let stored = read::dataset(&rest.engine, ctx, id, Extent::Header).await?;
+        let stored = read::dataset(&rest.engine, ctx, id, Extent::Header).await?.with_empty_pixels();
         Ok((id.to_string(), orthanc(&stored.dataset, format, options, &rest.engine.config.dictionary)))
     };
     stream::iter(found.into_iter().map(|f| one(f.resource.id))).buffered(PARALLEL_READS).try_collect().await
@@ -59,6 +59,8 @@ async fn get_instances_tags(
 async fn get_shared_tags(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, params: Params) -> HttpResult<Json> {
     let mut all = all(&rest, &ctx, target, &params).await?.into_iter().map(|(_, tags)| tags);
     let Some(Value::Object(mut shared)) = all.next() else { return Err(model::Error::from(ErrorKind::Internal).into()) };
+    // Orthanc: neither sequences nor what is no text.
+    shared.retain(|_, value| value.is_string() || value.get("Type").is_some_and(|kind| kind == "String"));
     for tags in all {
         shared.retain(|key, value| tags.get(key.as_str()) == Some(value));
     }

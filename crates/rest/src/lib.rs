@@ -5,8 +5,10 @@
 
 mod archives;
 mod attachments;
+mod bulk;
 mod changes;
 mod cluster;
+mod conformance;
 mod creation;
 mod fields;
 mod files;
@@ -18,13 +20,16 @@ mod jobs;
 mod later;
 mod maintenance;
 mod metadata;
+mod metrics;
 mod modules;
 mod peers;
 mod pieces;
+mod plugins;
 mod reconstruct;
 mod remotes;
 mod resources;
 mod send;
+mod slices;
 mod state;
 mod system;
 mod tags;
@@ -34,11 +39,13 @@ mod upload;
 mod view;
 mod webdav;
 
-pub use state::{Rest, SystemInfo, WebDav};
+pub use state::{Plugin, Rest, SystemInfo, WebDav};
 
 use axum::Router;
-use axum::middleware;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 use model::ErrorKind;
 use std::sync::Arc;
 use web::HttpError;
@@ -52,10 +59,12 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(tags::routes())
         .merge(groups::routes())
         .merge(modules::routes())
+        .merge(slices::routes())
         .merge(metadata::routes())
         .merge(attachments::routes())
         .merge(changes::routes())
         .merge(find::routes())
+        .merge(bulk::routes())
         .merge(jobs::routes())
         .merge(send::routes())
         .merge(archives::routes())
@@ -64,13 +73,29 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(remotes::routes())
         .merge(peers::routes())
         .merge(system::routes())
+        .merge(metrics::routes())
+        .merge(plugins::routes())
+        .merge(conformance::routes())
         .merge(reconstruct::routes())
         .merge(webdav::routes())
         .merge(maintenance::routes())
         .merge(later::routes())
         .fallback(unknown)
-        .layer(middleware::from_fn_with_state(rest.clone(), filter::check))
+        .layer(map_response(plain))
+        .layer(from_fn_with_state(rest.clone(), filter::check))
         .with_state(rest)
+}
+
+/// Text has the content type that Orthanc gives it, also where it is empty.
+async fn plain(mut response: Response) -> Response {
+    let is_plain = match response.headers().get(CONTENT_TYPE) {
+        Some(mime) => mime == "text/plain; charset=utf-8",
+        None => response.status() == StatusCode::OK,
+    };
+    if is_plain {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    response
 }
 
 async fn unknown() -> Response {

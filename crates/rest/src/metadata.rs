@@ -56,12 +56,12 @@ fn value_etag(value: &MetadataValue) -> HeaderValue {
 /// The revision that `If-Match` (or, for a read, `If-None-Match`) names.
 ///
 /// # Errors
-/// `BadRequest` if it is no number.
+/// `OutOfRange` if it has not the form of an ETag of ours.
 pub fn revision(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<i64>> {
     let Some(text) = headers.get(&name).and_then(|v| v.to_str().ok()) else { return Ok(None) };
-    let bad = || Error::new(ErrorKind::BadRequest, format!("the header {name} must hold a revision, not {text:?}"));
-    let text = text.trim().trim_matches('"');
-    text.split('-').next().unwrap_or_default().parse().map(Some).map_err(|_| bad())
+    let bad = || Error::new(ErrorKind::OutOfRange, format!("the header {name} must hold an ETag, not {text:?}"));
+    let (revision, _) = text.trim().trim_matches('"').split_once('-').ok_or_else(bad)?;
+    revision.parse().map(Some).map_err(|_| bad())
 }
 
 /// The answer to a reader that has the version `tag` already (304), or whose `If-None-Match` names none (400). Orthanc tells
@@ -151,6 +151,11 @@ async fn delete_one(
     if kind.is_user() {
         check_match(&headers, current(&rest, &ctx, target, kind).await?)?;
     }
-    annotations::delete_metadata(&rest.engine, &ctx, (target.level, target.id), kind, if_match).await?;
+    let deleted = annotations::delete_metadata(&rest.engine, &ctx, (target.level, target.id), kind, if_match).await;
+    deleted.map_err(|e| match e.kind() {
+        // Orthanc: a metadata that is not set is an unknown resource.
+        ErrorKind::InexistentItem => Error::new(ErrorKind::UnknownResource, format!("the resource has no metadata {name:?}")),
+        _ => e,
+    })?;
     Ok(StatusCode::OK)
 }

@@ -23,7 +23,7 @@ pub fn routes() -> Router<Arc<Rest>> {
 }
 
 async fn module(rest: &Rest, ctx: &Ctx, target: Target, module: Level, params: &Params) -> Result<Json> {
-    let (format, options) = (wanted(params)?, options(rest, params)?);
+    let (format, options) = (wanted(params), options(rest, params)?);
     let all = read::first_dataset(&rest.engine, ctx, target.level, target.id, Extent::Header).await?.dataset;
     let mut tags = DataSet::with_charset(all.charset());
     for tag in modules::of(module) {

@@ -1,4 +1,4 @@
-//! `/modalities`, `/tools/dicom-echo`: the other DICOM nodes; `/plugins`.
+//! `/modalities`, `/tools/dicom-echo`: the other DICOM nodes.
 
 use crate::state::Rest;
 use axum::Router;
@@ -38,7 +38,6 @@ pub fn routes() -> Router<Arc<Rest>> {
         .route("/modalities/{id}/configuration", get(get_configuration))
         .route("/modalities/{id}/echo", post(post_echo))
         .route("/tools/dicom-echo", post(post_tools_echo))
-        .route("/plugins", get(get_none))
 }
 
 /// The body as JSON.
@@ -111,9 +110,4 @@ fn echo_options(body: &Value) -> Result<EchoOptions> {
     let bad = || Error::new(ErrorKind::BadDicom, "Boolean value expected in field: CheckFind");
     let check_find = members.get("CheckFind").map(|value| value.as_bool().ok_or_else(bad)).transpose()?;
     Ok(EchoOptions { check_find, timeout: modality::seconds(members, "Timeout")? })
-}
-
-/// `GET /plugins`: there are none.
-async fn get_none() -> Json {
-    Json(json!([]))
 }

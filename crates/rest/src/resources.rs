@@ -3,6 +3,7 @@
 use crate::fields::{self, RECORD, Show, requested_tags};
 use crate::state::Rest;
 use crate::target::{AtLevel, Target};
+use crate::tools;
 use crate::view;
 use axum::Router;
 use axum::extract::{Path, State};
@@ -58,7 +59,7 @@ pub(crate) async fn get_list(
     let show = fields::show(&params, false)?;
     let query = Query { since: since.unwrap_or(0), limit: limit.unwrap_or(0), ..shown(&rest, level, &params, show)? };
     let found = find::find(&rest.engine, &ctx, &query).await?;
-    Ok(Json(view::list(&rest, &ctx, found, show, view::format(&params)?).await?))
+    Ok(Json(view::list(&rest, &ctx, found, show, view::format(&params)).await?))
 }
 
 /// A search for what `show` needs.
@@ -72,11 +73,10 @@ fn shown(rest: &Rest, level: Level, params: &Params, show: Option<Show>) -> Resu
 
 /// `GET /{level}/{id}`: the record.
 async fn get_one(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, params: Params) -> HttpResult<Json> {
-    let show = fields::show(&params, true)?.unwrap_or(RECORD);
-    let query = Query { related_to: vec![(target.level, target.id)], ..shown(&rest, target.level, &params, Some(show))? };
+    let query = Query { related_to: vec![(target.level, target.id)], ..shown(&rest, target.level, &params, Some(RECORD))? };
     let found = find::find(&rest.engine, &ctx, &query).await?;
     let found = found.first().ok_or(ErrorKind::UnknownResource)?;
-    Ok(Json(view::resource(&rest, &ctx, found, show, view::format(&params)?).await?))
+    Ok(Json(view::resource(&rest, &ctx, found, RECORD, view::format(&params)).await?))
 }
 
 /// `DELETE /{level}/{id}`: removes it; answers the nearest ancestor that remains.
@@ -100,7 +100,7 @@ async fn get_ancestor(
     let query = Query { related_to: vec![(target.level, target.id)], ..shown(&rest, related(&uri)?, &params, Some(show))? };
     let found = find::find(&rest.engine, &ctx, &query).await?;
     let found = found.first().ok_or(ErrorKind::UnknownResource)?;
-    Ok(Json(view::resource(&rest, &ctx, found, show, view::format(&params)?).await?))
+    Ok(Json(view::resource(&rest, &ctx, found, show, view::format(&params)).await?))
 }
 
 /// `GET /{level}/{id}/{descendants}`: records below, or ids with `?expand=false`.
@@ -118,7 +118,7 @@ async fn get_descendants(
         // Every resource has descendants: there are none because the resource is not there.
         return Err(Error::from(ErrorKind::UnknownResource).into());
     }
-    Ok(Json(view::list(&rest, &ctx, found, show, view::format(&params)?).await?))
+    Ok(Json(view::list(&rest, &ctx, found, show, view::format(&params)).await?))
 }
 
 /// The level that the third part of a path names.
@@ -220,11 +220,7 @@ async fn put_protected(
     target: Target,
     body: String,
 ) -> HttpResult<StatusCode> {
-    let protect = match body.trim() {
-        "1" => true,
-        "0" => false,
-        other => return Err(Error::new(ErrorKind::BadRequest, format!("the body must be 0 or 1, not {other:?}")).into()),
-    };
+    let protect = tools::flag(&body)?;
     annotations::set_protected(&rest.engine, &ctx, target.id, protect).await?;
     Ok(StatusCode::OK)
 }

@@ -2,6 +2,7 @@
 
 use engine::Engine;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use web::metrics::Latencies;
@@ -40,6 +41,10 @@ pub struct SystemInfo {
     pub known_transfer_syntaxes: Vec<String>,
     pub accepted_sop_classes: Vec<String>,
     pub unknown_sop_class_accepted: bool,
+    /// `MetricsEnabled`
+    pub metrics_enabled: bool,
+    /// What `/plugins` lists.
+    pub plugins: Vec<Plugin>,
     /// `MaximumFileSizeInArchiveMB` in bytes, 0 for none.
     pub max_file_in_archive_bytes: u64,
     /// `TemporaryDirectory`, where uploaded ZIP files wait.
@@ -52,12 +57,22 @@ pub struct SystemInfo {
     pub webdav: Option<WebDav>,
 }
 
+/// A plugin of Orthanc whose work is built in.
+#[derive(Clone, Copy, Debug)]
+pub struct Plugin {
+    /// As the plugin names itself.
+    pub name: &'static str,
+    pub description: &'static str,
+}
+
 /// The state of the REST door.
 pub struct Rest {
     pub engine: Arc<Engine>,
     pub system: SystemInfo,
     pub latencies: Arc<Latencies>,
-    /// Cancelled by `POST /tools/shutdown`.
+    /// Cancelled by `POST /tools/shutdown` and `POST /tools/reset`.
     pub shutdown: CancellationToken,
+    /// Set by `POST /tools/reset`: the server starts again when it has stopped.
+    pub restart: Arc<AtomicBool>,
     pub started: Instant,
 }

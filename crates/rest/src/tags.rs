@@ -38,17 +38,17 @@ pub(crate) fn options(rest: &Rest, params: &Params) -> Result<JsonOptions> {
 }
 
 /// `?simplify` or `?short`, else everything about each tag.
-pub(crate) fn wanted(params: &Params) -> Result<Format> {
-    Ok(match format(params)? {
-        _ if params.flag("simplify")? => Format::Simplified,
+pub(crate) fn wanted(params: &Params) -> Format {
+    match format(params) {
+        _ if params.has("simplify") => Format::Simplified,
         Format::Short => Format::Short,
         _ => Format::Full,
-    })
+    }
 }
 
 /// `GET /instances/{id}/tags`: by number, or by name with `?simplify`, or values only with `?short`.
 async fn get_tags(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, params: Params) -> HttpResult<Json> {
-    let wanted = wanted(&params)?;
+    let wanted = wanted(&params);
     all_tags(&rest, &ctx, target, &params, wanted).await
 }
 
@@ -66,16 +66,13 @@ async fn all_tags(rest: &Rest, ctx: &engine::Ctx, target: Target, params: &Param
     let options = options(rest, params)?;
     // Orthanc: what follows the pixel data shows with `?whole` only.
     let extent = if params.flag("whole")? { Extent::WithoutPixels } else { Extent::Header };
-    let mut stored = read::dataset(&rest.engine, ctx, target.id, extent).await?;
-    if let Some((tag, vr)) = stored.pixel {
-        stored.dataset.put(Element { tag, vr, value: Value::Fragments(vec![]) });
-    }
+    let stored = read::dataset(&rest.engine, ctx, target.id, extent).await?.with_empty_pixels();
     Ok(Json(orthanc(&stored.dataset, wanted, &options, &rest.engine.config.dictionary)))
 }
 
 /// `GET /instances/{id}/header`: the file meta information (PS3.10 7.1).
 async fn get_header(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, target: Target, params: Params) -> HttpResult<Json> {
-    let wanted = wanted(&params)?;
+    let wanted = wanted(&params);
     let stored = read::dataset(&rest.engine, &ctx, target.id, Extent::Header).await?;
     let options = JsonOptions { skip_binary: true, ..JsonOptions::default() };
     Ok(Json(orthanc(&stored.meta, wanted, &options, &rest.engine.config.dictionary)))
@@ -123,14 +120,14 @@ async fn content(rest: &Rest, ctx: &engine::Ctx, target: Target, path: &str) -> 
             // Native pixel data is shown as one frame.
             (Value::Bytes(_), []) if element.tag.0 == 0x7FE0 => return Ok(list_numbers(1)),
             (Value::Bytes(bytes), ["0"]) if element.tag.0 == 0x7FE0 => return Ok(raw(bytes.clone())),
-            (Value::Bytes(bytes), []) => return Ok(raw(value(data, element, bytes))),
+            (Value::Bytes(bytes), []) => return Ok(raw(bytes.clone())),
             _ => return Err(missing().into()),
         }
     }
 }
 
 fn index(text: &str) -> Result<usize> {
-    text.parse().map_err(|_| Error::new(ErrorKind::BadRequest, format!("an item number was expected, not {text:?}")))
+    text.parse().map_err(|_| Error::new(ErrorKind::InexistentTag, format!("an item number was expected, not {text:?}")))
 }
 
 fn list_tags(data: &DataSet) -> Response {
@@ -144,19 +141,4 @@ fn list_numbers(n: usize) -> Response {
 
 fn raw(bytes: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
-}
-
-/// Text as stored, without its padding; other values as text if they have one, else as bytes.
-fn value(data: &DataSet, element: &Element, bytes: &Bytes) -> Bytes {
-    use dataset::VR;
-    match element.vr {
-        VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD | VR::AT => {
-            data.text(element.tag).map_or_else(|| bytes.clone(), Bytes::from)
-        }
-        VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN => bytes.clone(),
-        _ => {
-            let end = bytes.iter().rposition(|b| !matches!(b, 0 | b' ')).map_or(0, |i| i + 1);
-            bytes.slice(..end)
-        }
-    }
 }

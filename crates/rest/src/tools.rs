@@ -11,6 +11,7 @@ use http::Uri;
 use model::{Error, ErrorKind, Result, time};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use web::error::HttpResult;
 use web::{Caller, Json, Params};
 
@@ -22,9 +23,11 @@ pub fn routes() -> Router<Arc<Rest>> {
         .route("/tools", get(get_tools))
         .route("/tools/log-level", get(get_log_level).put(put_log_level))
         .route("/tools/now", get(get_now))
+        .route("/tools/now-local", get(get_now_local))
         .route("/tools/generate-uid", get(get_uid))
         .route("/tools/labels", get(get_labels))
         .route("/tools/shutdown", post(post_shutdown))
+        .route("/tools/reset", post(post_reset))
         .route("/tools/execute-script", post(post_script))
         .route("/tools/default-encoding", get(get_encoding).put(put_encoding))
         .route("/tools/accepted-transfer-syntaxes", get(get_syntaxes).put(put_syntaxes))
@@ -78,7 +81,11 @@ async fn get_tools() -> Json {
     Json(json!(TOOLS))
 }
 
-async fn text(body: Body) -> Result<String> {
+/// The body as text.
+///
+/// # Errors
+/// `BadRequest` if it is no UTF-8.
+pub(crate) async fn text(body: Body) -> Result<String> {
     let bytes = web::body::read(body, web::json::MAX_JSON_BYTES).await?;
     String::from_utf8(bytes.to_vec()).map_err(|_| Error::new(ErrorKind::BadRequest, "the body must be UTF-8"))
 }
@@ -86,6 +93,11 @@ async fn text(body: Body) -> Result<String> {
 /// `GET /tools/now`: UTC.
 async fn get_now() -> String {
     time::now_iso()
+}
+
+/// `GET /tools/now-local`: the time of the zone that this process lives in.
+async fn get_now_local() -> String {
+    chrono::Local::now().format("%Y%m%dT%H%M%S").to_string()
 }
 
 /// `GET /tools/generate-uid?level=`: a new UID (PS3.5 B.2), or a UUID for patients.
@@ -105,6 +117,13 @@ async fn get_labels(State(rest): State<Arc<Rest>>, Caller(ctx): Caller) -> HttpR
 
 /// `POST /tools/shutdown`.
 async fn post_shutdown(State(rest): State<Arc<Rest>>) -> Json {
+    rest.shutdown.cancel();
+    Json(json!({}))
+}
+
+/// `POST /tools/reset`: this process stops as for `shutdown`, reads its configuration again and starts.
+async fn post_reset(State(rest): State<Arc<Rest>>) -> Json {
+    rest.restart.store(true, Relaxed);
     rest.shutdown.cancel();
     Json(json!({}))
 }
@@ -167,13 +186,21 @@ async fn get_unknown(State(rest): State<Arc<Rest>>) -> String {
 
 /// `PUT /tools/unknown-sop-class-accepted`.
 async fn put_unknown(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: Body) -> HttpResult<String> {
-    let accepted = match text(body).await?.trim() {
-        "1" | "true" => true,
-        "0" | "false" => false,
-        other => return Err(Error::new(ErrorKind::BadDicom, format!("a Boolean was expected, not {other:?}")).into()),
-    };
+    let accepted = flag(&text(body).await?)?;
     settings::set_unknown_sop_class_accepted(&rest.engine, &ctx, accepted).await?;
     Ok(String::new())
+}
+
+/// The Boolean that a body is.
+///
+/// # Errors
+/// `BadDicom` (Orthanc: "Bad file format") for anything else.
+pub(crate) fn flag(text: &str) -> Result<bool> {
+    match text.trim() {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        other => Err(Error::new(ErrorKind::BadDicom, format!("a Boolean was expected, not {other:?}"))),
+    }
 }
 
 /// The category that a path names; none for all of them.

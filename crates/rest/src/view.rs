@@ -9,22 +9,25 @@ use model::{ContentType, Error, Level, MetadataKind, Resource, Result, TagMap};
 use serde_json::{Map, Value, json};
 use web::Params;
 
-/// How tags are written: `?full`, `?short`, or by name.
-pub fn format(params: &Params) -> Result<Format> {
-    Ok(if params.flag("full")? {
-        Format::Full
-    } else if params.flag("short")? {
+/// How tags are written: `?short`, `?full`, or by name. Orthanc: whatever their values.
+pub fn format(params: &Params) -> Format {
+    if params.has("short") {
         Format::Short
+    } else if params.has("full") {
+        Format::Full
     } else {
         Format::Simplified
-    })
+    }
+}
+
+fn name(rest: &Rest, tag: dataset::Tag) -> String {
+    rest.engine.config.dictionary.name(tag, None).unwrap_or_else(|| "Unknown Tag & Data".to_owned())
 }
 
 /// Tag values as JSON, with their keys in alphabetical order.
 pub fn tags(rest: &Rest, tags: &TagMap, format: Format) -> Value {
-    let dictionary = &rest.engine.config.dictionary;
     let view = |(tag, value): (dataset::Tag, &str)| {
-        let name = || dictionary.name(tag, None).unwrap_or_else(|| "Unknown Tag & Data".to_owned());
+        let name = || name(rest, tag);
         let number = || format!("{:04x},{:04x}", tag.0, tag.1);
         match format {
             Format::Simplified => (name(), json!(value)),
@@ -63,7 +66,9 @@ fn reformat(full: Value, format: Format) -> Value {
 fn main_tags(rest: &Rest, r: &Resource, format: Format) -> Value {
     let mut all = tags(rest, &r.tags[r.level as usize], format);
     if let Some(sequences) = r.metadata.get(&MetadataKind::MAIN_DICOM_SEQUENCES) {
-        let full = serde_json::from_str(&sequences.value).unwrap_or_default();
+        let mut full: Value = serde_json::from_str(&sequences.value).unwrap_or_default();
+        // What was stored before Pleiad wrote this as Orthanc does has no member around it.
+        let full = full.get_mut("Sequences").map(Value::take).unwrap_or(full);
         if let (Value::Object(all), Value::Object(items)) = (&mut all, reformat(full, format)) {
             all.extend(items);
             all.sort_keys();
@@ -151,16 +156,22 @@ pub fn metadata(rest: &Rest, r: &Resource) -> Value {
     Value::Object(all)
 }
 
-/// `RequestedTags`, if any were requested and found.
+/// `RequestedTags`, if any were requested. Those that the file does not have are null.
 fn requested(rest: &Rest, found: &Found, format: Format) -> Option<Value> {
-    if found.requested.is_empty() && found.requested_items.is_empty() {
-        return None;
-    }
+    let missing = found.requested_missing.as_ref()?;
     let mut all = tags(rest, &found.requested, format);
     let options = dataset::json::JsonOptions::default();
     let items = dataset::json::orthanc(&found.requested_items, format, &options, &rest.engine.config.dictionary);
     if let (Value::Object(all), Value::Object(items)) = (&mut all, items) {
         all.extend(items);
+        for tag in missing {
+            let (name, number) = (name(rest, *tag), format!("{:04x},{:04x}", tag.0, tag.1));
+            match format {
+                Format::Simplified => all.insert(name, Value::Null),
+                Format::Short => all.insert(number, Value::Null),
+                Format::Full => all.insert(number, json!({ "Name": name, "Type": "Null", "Value": null })),
+            };
+        }
         all.sort_keys();
     }
     Some(all)

@@ -36,6 +36,7 @@ pub(crate) fn c_store(kind: ErrorKind) -> Status {
         | ErrorKind::Database
         | ErrorKind::Corrupted
         | ErrorKind::Script
+        | ErrorKind::CannotOrderSlices
         | ErrorKind::Canceled => Status::PROCESSING_FAILURE,
     }
 }

@@ -47,9 +47,9 @@ fn act(cli: &Cli) -> anyhow::Result<()> {
             print(&format!("{}\n", config::print::effective(&settings.values)))
         }
         Action::Serve => {
-            let settings = settings(cli)?;
+            let first = settings(cli)?;
             let logs = telemetry::start(&cli.logs)?;
-            let ended = run::serve(cli, &settings, logs.filter.clone());
+            let ended = serve(cli, first, &logs.filter);
             if let Err(error) = &ended {
                 tracing::error!("{error:#}");
             }
@@ -57,6 +57,14 @@ fn act(cli: &Cli) -> anyhow::Result<()> {
             ended
         }
     }
+}
+
+/// Runs the server, and again with what the configuration says by then as often as a client asks for that.
+fn serve(cli: &Cli, mut settings: config::Settings, logs: &telemetry::Filter) -> anyhow::Result<()> {
+    while run::serve(cli, &settings, logs.clone())? == run::Ended::ToRestart {
+        settings = self::settings(cli)?;
+    }
+    Ok(())
 }
 
 /// Reads the configuration. The environment is read here and nowhere else.

@@ -12,6 +12,7 @@ use rest::Rest;
 use scp::Scp;
 use scripting::Lua;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -26,11 +27,20 @@ const GRACE: Duration = Duration::from_secs(8);
 /// How much of it a process that is not alone goes on to take requests, although `/readyz` says no: so long a balancer may need to see that.
 const NOTICE: Duration = Duration::from_secs(2);
 
-/// Runs until a signal or `POST /tools/shutdown`.
+/// Why the server stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A signal, or `POST /tools/shutdown`.
+    ForGood,
+    /// `POST /tools/reset`: it is to start again.
+    ToRestart,
+}
+
+/// Runs until a signal, `POST /tools/shutdown` or `POST /tools/reset`.
 ///
 /// # Errors
 /// What keeps it from starting, or from ending well.
-pub fn serve(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()> {
+pub fn serve(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<Ended> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let ended = runtime.block_on(live(cli, settings, logs));
     // File work that hangs (a dead network file system) must not keep the process alive.
@@ -38,7 +48,7 @@ pub fn serve(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()>
     ended
 }
 
-async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()> {
+async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<Ended> {
     let mut signals = Signals::new()?; // first of all, so that a signal during a long start is not lost
     let mut config = config::orthanc::config(settings).context("the configuration is refused")?;
     config.engine.log_levels = cli.logs.levels;
@@ -49,7 +59,8 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
     engine.settings.on_log_levels(move |levels| logs.set(levels));
     let jobs = if config.engine.read_only { None } else { Some(join(&engine, &config).await?) };
     let shutdown = CancellationToken::new();
-    let doors = Doors::open(engine.clone(), lua.as_deref(), config, shutdown.clone()).await?;
+    let restart = Arc::new(AtomicBool::new(false));
+    let doors = Doors::open(engine.clone(), lua.as_deref(), config, (shutdown.clone(), restart.clone())).await?;
     tracing::info!("ready");
 
     tokio::select! {
@@ -63,7 +74,7 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<()
     }
     engine.close().await.context("the index did not close well")?;
     tracing::info!("stopped");
-    Ok(())
+    Ok(if restart.load(Ordering::Relaxed) { Ended::ToRestart } else { Ended::ForGood })
 }
 
 /// Cleans up after the last run, brings in what the configuration says, and takes part in the work of all processes.
@@ -72,6 +83,7 @@ async fn join(engine: &Arc<Engine>, config: &config::orthanc::Config) -> anyhow:
         scripts: &config.scripts_digest,
         accepted_transfer_syntaxes: &config.system.accepted_transfer_syntaxes,
         unknown_sop_class_accepted: config.system.unknown_sop_class_accepted,
+        metrics_enabled: config.system.metrics_enabled,
     };
     engine::settings::seed(engine, configured).await?;
     engine::remotes::seed(engine).await?;
@@ -111,6 +123,9 @@ fn greet(cli: &Cli, settings: &Settings) {
     }
 }
 
+/// By what clients stop the server, and whether it is to start again.
+type Stops = (CancellationToken, Arc<AtomicBool>);
+
 /// The open doors.
 struct Doors {
     http: Option<web::Server>,
@@ -118,18 +133,15 @@ struct Doors {
 }
 
 impl Doors {
-    async fn open(
-        engine: Arc<Engine>,
-        lua: Option<&Lua>,
-        config: config::orthanc::Config,
-        shutdown: CancellationToken,
-    ) -> anyhow::Result<Self> {
+    async fn open(engine: Arc<Engine>, lua: Option<&Lua>, config: config::orthanc::Config, stops: Stops) -> anyhow::Result<Self> {
+        let (shutdown, restart) = stops;
         let latencies = Arc::new(Latencies::default());
         let rest = Rest {
             engine: engine.clone(),
             system: config.system,
             latencies: latencies.clone(),
             shutdown,
+            restart,
             started: Instant::now(),
         };
         let router = rest::router(Arc::new(rest));

@@ -41,9 +41,24 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         NotImplemented => StatusCode::NOT_IMPLEMENTED,
         Busy | DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         StorageFull => StatusCode::INSUFFICIENT_STORAGE,
-        Internal | Timeout | NetworkProtocol | NoPresentationContext | Database | Corrupted | CannotWrite | Script | Canceled => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        Internal
+        | Timeout
+        | NetworkProtocol
+        | NoPresentationContext
+        | Database
+        | Corrupted
+        | CannotWrite
+        | Script
+        | CannotOrderSlices
+        | Canceled => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The name of a status, as Orthanc writes it.
+fn reason(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::RANGE_NOT_SATISFIABLE => "Requested Range Not Satisfiable",
+        _ => status.canonical_reason().unwrap_or_default(),
     }
 }
 
@@ -78,7 +93,7 @@ pub async fn describe(State(enabled): State<bool>, request: Request, next: Next)
         return response;
     }
     let mut body = serde_json::json!({
-        "HttpError": status.canonical_reason().unwrap_or_default(),
+        "HttpError": reason(status),
         "HttpStatus": status.as_u16(),
         "Message": error.kind().text(),
         "Method": method.as_str(),

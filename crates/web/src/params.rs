@@ -6,7 +6,7 @@ use http::request::Parts;
 use model::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 
-/// The decoded query string. The first of several equal keys wins.
+/// The decoded query string. The last of several equal keys wins.
 #[derive(Clone, Debug, Default)]
 pub struct Params(BTreeMap<String, String>);
 
@@ -16,7 +16,7 @@ impl Params {
         for pair in query.split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !key.is_empty() {
-                map.entry(decode(key)).or_insert_with(|| decode(value));
+                map.insert(decode(key), decode(value));
             }
         }
         Self(map)
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn odd_queries_are_tolerated() {
-        let p = Params::parse("&&expand&=x&a=1&a=2&b=%41%zz+c&f=false");
+        let p = Params::parse("&&expand&=x&a=2&a=1&b=%41%zz+c&f=false");
         assert!(p.flag("expand").unwrap() && !p.flag("f").unwrap() && p.has("f") && !p.flag("nope").unwrap());
         assert_eq!(p.flag("b").unwrap_err().kind(), ErrorKind::OutOfRange);
         assert_eq!(p.get("a"), Some("1"));

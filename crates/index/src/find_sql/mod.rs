@@ -89,7 +89,8 @@ pub(crate) fn check(request: &FindRequest) -> Result<()> {
 
 /// Whether nothing but `related_to` restricts the search.
 pub(crate) fn is_bare(request: &FindRequest) -> bool {
-    request.among.is_none() && request.tags.is_empty() && request.metadata.is_empty() && request.labels.is_empty()
+    let labels = !request.labels.is_empty() || request.labels_rule == LabelsRule::None;
+    request.among.is_none() && request.tags.is_empty() && request.metadata.is_empty() && !labels
 }
 
 /// Builds the statement.
@@ -340,6 +341,9 @@ impl Builder<'_> {
         let of_row = format!("l.level = {} AND l.resource = {}.id", level as u8, alias(level));
         let labels: Vec<String> = self.request.labels.iter().map(|l| crate::text::clean(l).into_owned()).collect();
         if labels.is_empty() {
+            if self.request.labels_rule == LabelsRule::None {
+                self.conditions.push(format!("NOT EXISTS (SELECT 1 FROM label l WHERE {of_row})"));
+            }
             return;
         }
         if driver.by == DrivenBy::Label {

@@ -110,6 +110,7 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
             .flag("DelayedDeletion.Enable")
             .then(|| Duration::from_millis(settings.integer("DelayedDeletion.ThrottleDelayMs"))),
         heart_beat: Duration::from_secs(settings.integer("LuaHeartBeatPeriod")),
+        write_to_file_system: settings.flag("RestApiWriteToFileSystemEnabled"),
         read_only: settings.flag("ReadOnly"),
     }
 }
@@ -308,6 +309,8 @@ fn system(settings: &Settings) -> rest::SystemInfo {
         known_transfer_syntaxes: TRANSFER_SYNTAXES.iter().map(|(uid, _)| (*uid).to_owned()).collect(),
         accepted_sop_classes: accepted_sop_classes(&settings.list("AcceptedSopClasses"), &rejected_sop_classes(settings)),
         unknown_sop_class_accepted: settings.flag("UnknownSopClassAccepted"),
+        metrics_enabled: settings.flag("MetricsEnabled"),
+        plugins: plugins(settings),
         max_file_in_archive_bytes: settings.integer("MaximumFileSizeInArchiveMB") << 20,
         temporary_directory: settings.path("TemporaryDirectory"),
         synchronous_zip_stream: settings.flag("SynchronousZipStream"),
@@ -316,6 +319,13 @@ fn system(settings: &Settings) -> rest::SystemInfo {
             .flag("WebDavEnabled")
             .then(|| rest::WebDav { delete: settings.flag("WebDavDeleteAllowed"), upload: settings.flag("WebDavUploadAllowed") }),
     }
+}
+
+/// What is built in and configured, as the plugins of Orthanc that do the same.
+fn plugins(settings: &Settings) -> Vec<rest::Plugin> {
+    let s3 = settings.members("AwsS3Storage").next().is_some();
+    let s3 = s3.then_some(rest::Plugin { name: "AWS S3 Storage", description: "Keeps the files in a bucket of S3" });
+    s3.into_iter().collect()
 }
 
 #[cfg(test)]
