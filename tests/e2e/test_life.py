@@ -69,7 +69,7 @@ def test_probes_need_no_login(node):
 @pytest.mark.parametrize('config, words', [
     ({'HttpPort': 'x'}, ['pleiad.json', 'HttpPort', '"x"', 'integer']),
     ({'RemoteAccessAllowed': True}, ['RegisteredUsers']),
-    ({'SslEnabled': True}, ['SslEnabled', 'protection']),
+    ({'SslEnabled': True}, ['SslCertificate', 'certificate.pem']),
     ({'DicomTlsEnabled': True}, ['DicomTlsEnabled', 'protection']),
     ({'Authorization': {'WebServiceRootUrl': 'http://x'}}, ['Authorization', 'protection']),
     ({'HttpBindAddresses': ['nowhere']}, ['HttpBindAddresses', 'nowhere']),

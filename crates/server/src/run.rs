@@ -185,13 +185,13 @@ async fn open_dicom(engine: Arc<Engine>, config: scp::ScpConfig) -> anyhow::Resu
 }
 
 async fn open_http(config: web::HttpConfig, router: axum::Router, latencies: Arc<Latencies>) -> anyhow::Result<web::Server> {
-    let port = config.port;
+    let (port, scheme) = (config.port, if config.tls.is_some() { "https" } else { "http" });
     let http = web::serve(config, router, latencies)
         .await
         .with_context(|| format!("cannot listen for HTTP on port {port} (HttpPort)"))?;
     for address in &http.addresses {
         let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
-        tracing::info!("HTTP: http://{host}:{} ({address})", address.port());
+        tracing::info!("HTTP: {scheme}://{host}:{} ({address})", address.port());
     }
     Ok(http)
 }

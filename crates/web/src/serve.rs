@@ -1,11 +1,14 @@
 //! The HTTP listener: connections, limits, the middleware that every request passes, graceful stop.
 
-use crate::auth::{self, Access, Users};
+use crate::auth::{self, Access};
 use crate::body::{self, MaxBody};
 use crate::caller::Remote;
+use crate::connections::{MAX_CONNECTIONS, Shared, accept};
 use crate::error;
 use crate::metrics::{Begun, Counted, Latencies};
-use crate::request_line::RequestLines;
+use crate::passwords::Users;
+use crate::proxies::TrustedProxies;
+use crate::tls::{self, TlsConfig};
 use crate::xml;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -13,15 +16,16 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use model::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::Predicate;
 
 /// The options of the HTTP door, under Orthanc's names.
 pub struct HttpConfig {
@@ -37,22 +41,25 @@ pub struct HttpConfig {
     pub users: Users,
     /// `HttpDescribeErrors`
     pub describe_errors: bool,
+    /// `HttpCompressionEnabled`: text is compressed for clients that take it so.
+    pub compression: bool,
+    /// `HttpThreadsCount`: requests answered at once; others wait.
+    pub max_requests: Option<usize>,
+    /// `SslEnabled`
+    pub tls: Option<TlsConfig>,
+    /// `TrustedProxies`
+    pub trusted_proxies: TrustedProxies,
     /// `KeepAlive`
     pub keep_alive: bool,
+    /// `KeepAliveTimeout`: how long a connection waits for its next request. `None`: for `request_timeout`.
+    pub keep_alive_timeout: Option<Duration>,
     /// `TcpNoDelay`
     pub tcp_no_delay: bool,
-    /// `HttpRequestTimeout`: how long the head of a request may take.
+    /// `HttpRequestTimeout`: how long the head of a request may take, and how long its body or its answer may stand still.
     pub request_timeout: Duration,
     /// `MaximumRequestBodySizeMB` in bytes, 0 for none.
     pub max_body_bytes: u64,
 }
-
-/// How long connections that brought no request yet may still bring one after the signal to stop. Whoever connected a moment
-/// before (a balancer) would else lose a request that nobody began.
-const LATECOMERS: Duration = Duration::from_millis(250);
-
-/// Connections served at once; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 4096;
 
 /// A running HTTP door.
 pub struct Server {
@@ -76,7 +83,7 @@ impl Server {
 /// Opens the ports and serves `router`, behind authentication, error bodies, logs and metrics.
 ///
 /// # Errors
-/// Those of binding; the message names the address.
+/// Those of binding, with the address; `OutOfRange` for a certificate that cannot be used.
 pub async fn serve(config: HttpConfig, router: Router, latencies: Arc<Latencies>) -> Result<Server, Error> {
     let any = || vec![std::net::Ipv6Addr::UNSPECIFIED.into(), std::net::Ipv4Addr::UNSPECIFIED.into()];
     let explicit = !config.bind_addresses.is_empty();
@@ -95,77 +102,45 @@ pub async fn serve(config: HttpConfig, router: Router, latencies: Arc<Latencies>
     }
     let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let stop = CancellationToken::new();
-    let permits = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
-    let router = wrap(&config, router, latencies);
-    let config = Arc::new(config);
-    let tasks = listeners
-        .into_iter()
-        .map(|l| tokio::spawn(accept(l, router.clone(), config.clone(), permits.clone(), stop.clone())))
-        .collect();
+    let shared = Arc::new(Shared {
+        router: wrap(&config, router, latencies),
+        tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
+        connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        requests: config.max_requests.map(|n| Arc::new(Semaphore::new(n.clamp(1, Semaphore::MAX_PERMITS)))),
+        config,
+    });
+    let tasks = listeners.into_iter().map(|l| tokio::spawn(accept(l, shared.clone(), stop.clone()))).collect();
     Ok(Server { addresses, stop, tasks })
 }
 
 fn wrap(config: &HttpConfig, router: Router, latencies: Arc<Latencies>) -> Router {
     let access = Access { authentication: config.authentication, users: config.users.clone(), remote: config.remote_access };
-    router
+    let router = router
         .layer(middleware::from_fn(xml::negotiate))
         .layer(middleware::from_fn_with_state(Arc::new(access), auth::check))
         .layer(middleware::from_fn_with_state(config.max_body_bytes, limit_body))
         .layer(middleware::from_fn(body::take_all))
         .layer(middleware::from_fn(catch_panic))
-        .layer(middleware::from_fn_with_state(config.describe_errors, error::describe))
-        .layer(middleware::from_fn_with_state(latencies, log))
+        .layer(middleware::from_fn_with_state(config.describe_errors, error::describe));
+    let router = if config.compression { router.layer(CompressionLayer::new().compress_when(Text)) } else { router };
+    router.layer(middleware::from_fn_with_state(latencies, log))
 }
 
-async fn accept(
-    listener: TcpListener,
-    router: Router,
-    config: Arc<HttpConfig>,
-    permits: Arc<tokio::sync::Semaphore>,
-    stop: CancellationToken,
-) {
-    let graceful = GracefulShutdown::new();
-    loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { break };
-        let accepted = tokio::select! {
-            biased;
-            accepted = listener.accept() => accepted, // what waits in the kernel's queue is served even when stopping
-            () = stop.cancelled() => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(error = %error, "cannot accept an HTTP connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        if config.tcp_no_delay {
-            let _ = stream.set_nodelay(true);
-        }
-        let router = router.clone();
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            crate::rewrite::normalize(&mut request);
-            request.extensions_mut().insert(Remote(peer));
-            tower::ServiceExt::oneshot(router.clone(), request.map(axum::body::Body::new))
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(config.request_timeout)
-            .keep_alive(config.keep_alive)
-            .max_buf_size(256 << 10)
-            .serve_connection(TokioIo::new(RequestLines::new(stream)), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %error, "HTTP connection ended");
-            }
-            drop(permit);
-        });
+/// Which answers are compressed: text that is longer than a packet or two.
+#[derive(Clone, Copy)]
+struct Text;
+
+/// Bytes of an answer that is worth it.
+const WORTH_BYTES: u64 = 2048;
+
+impl Predicate for Text {
+    fn should_compress<B: hyper::body::Body>(&self, response: &http::Response<B>) -> bool {
+        let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let is_text = media_type.starts_with("text/")
+            || ["json", "xml", "javascript"].iter().any(|end| media_type.ends_with(end)) && !media_type.starts_with("multipart/");
+        is_text && response.body().size_hint().exact().is_none_or(|size| size >= WORTH_BYTES)
     }
-    drop(listener);
-    tokio::time::sleep(LATECOMERS).await;
-    graceful.shutdown().await;
 }
 
 async fn limit_body(State(limit): State<u64>, mut request: Request, next: Next) -> Response {

@@ -190,8 +190,6 @@ mod tests {
     #[test]
     fn nothing_weakens_in_silence() {
         for values in [
-            json!({"SslEnabled": true}),
-            json!({"SslVerifyPeers": true}),
             json!({"DicomTlsEnabled": true}),
             json!({"Authorization": {"WebServiceRootUrl": "http://x"}}),
             json!({"Authorization": {"Enable": true}}),
@@ -201,7 +199,7 @@ mod tests {
             assert!(only_error(values).contains("protection"));
         }
         for values in [
-            json!({"SslEnabled": false, "DicomTlsEnabled": false}),
+            json!({"DicomTlsEnabled": false}),
             json!({"Authorization": {"Enable": false, "WebServiceRootUrl": "http://x"}}),
             json!({"AwsS3Storage": {"StorageEncryption": {"Enable": false}}}),
         ] {
@@ -212,7 +210,7 @@ mod tests {
     #[test]
     fn what_comes_later_is_named_once_and_defaults_are_silent() {
         let found = findings(json!({
-            "IngestTranscoding": "1.2.840.10008.1.2", "MaximumStorageSize": 0, "HttpThreadsCount": 3,
+            "IngestTranscoding": "1.2.840.10008.1.2", "MaximumStorageSize": 0, "DicomThreadsCount": 3,
             "Worklists": {"Enable": true, "Directory": "x"}, "DelayedDeletion": {"Enable": false, "Path": "x"},
             "PostgreSQL": {"EnableIndex": true, "Host": "h", "Lock": false}, "LuaScripts": []
         }));

@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod cluster;
 mod environment;
+mod http;
 mod merge;
 mod options;
 pub mod orthanc;
@@ -121,6 +122,11 @@ impl Settings {
     /// An `int` option; never negative.
     pub fn integer(&self, name: &str) -> u64 {
         self.value(name).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// An `int` option outside of sections, only if it was set: where its default has another meaning than the number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.values.get(name).and_then(Value::as_u64)
     }
 
     /// An `int` option that is a port.

@@ -13,11 +13,11 @@ use model::{Level, MainTags, Overwrite, Quota, StorageMode};
 use scp::{ScpConfig, TRANSFER_SYNTAXES, TransferSyntaxGroup, accepted_sop_classes, accepted_transfer_syntaxes};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use web::{HttpConfig, Users};
+use web::HttpConfig;
 
 /// What each room is told.
 pub struct Config {
@@ -56,7 +56,7 @@ pub fn config(settings: &Settings) -> Result<Config, ConfigError> {
         stable_age: Duration::from_secs(settings.integer("StableAge")),
         client: super::client::client(settings),
         engine,
-        http: settings.flag("HttpServerEnabled").then(|| http(settings, &mut errors)),
+        http: settings.flag("HttpServerEnabled").then(|| super::http::http(settings, &mut errors)),
         dicom: settings.flag("DicomServerEnabled").then(|| dicom(settings, &mut errors)),
         scripts_digest: super::scripts::digest(scripts.as_ref()),
         scripts,
@@ -228,26 +228,6 @@ fn scu(settings: &Settings) -> ScuConfig {
         timeout: Duration::from_secs(settings.integer("DicomScuTimeout")),
         max_pdu: u32::try_from(settings.integer("MaximumPduLength")).unwrap_or(16384),
         echo_checks_find: settings.flag("DicomEchoChecksFind"),
-    }
-}
-
-fn http(settings: &Settings, errors: &mut Errors) -> HttpConfig {
-    let addresses = settings.list("HttpBindAddresses");
-    let addresses = addresses.iter().filter_map(|text| {
-        let address = text.parse::<IpAddr>().map_err(|_| format!("{text:?} is no IP address"));
-        errors.take("HttpBindAddresses", address)
-    });
-    HttpConfig {
-        port: settings.port("HttpPort"),
-        bind_addresses: addresses.collect(),
-        remote_access: settings.flag("RemoteAccessAllowed"),
-        authentication: settings.authentication(),
-        users: Users(settings.users()),
-        describe_errors: settings.flag("HttpDescribeErrors"),
-        keep_alive: settings.flag("KeepAlive"),
-        tcp_no_delay: settings.flag("TcpNoDelay"),
-        request_timeout: Duration::from_secs(settings.integer("HttpRequestTimeout").max(1)),
-        max_body_bytes: settings.integer("MaximumRequestBodySizeMB") << 20,
     }
 }
 
