@@ -1,6 +1,8 @@
 //! Measures an index that `load` made (or an empty one): CPU per stored instance in batches, and the time of each search.
 //!
-//! `cargo run --release -p index --example bench -- FILE|postgresql://... [CALLERS ...]`: with numbers, only stores from so many tasks at once.
+//! `cargo run --release -p index --example bench -- FILE|postgresql://... [CALLERS[/INDEXES] ...]`: with numbers, only stores from so many
+//! tasks at once, each into studies of its own; or through so many indexes in turn into one study at a time, as processes behind a
+//! gateway do.
 
 #[path = "shared/synth.rs"]
 mod synth;
@@ -10,56 +12,102 @@ mod target;
 use model::ports::Index;
 use model::query::{OrderAs, OrderBy, OrderKey, Rule, TagConstraint};
 use model::{Fields, FindRequest, Level, tags};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let Some(target) = arguments.get(1) else {
-        eprintln!("usage: bench FILE|postgresql://... [CALLERS ...]");
+        eprintln!("usage: bench FILE|postgresql://... [CALLERS[/INDEXES] ...]");
         std::process::exit(2);
     };
-    let callers: Vec<u64> = arguments[2..].iter().filter_map(|n| n.parse().ok()).collect();
+    let number = |text: &str| text.parse::<u64>().ok();
+    let run = |text: &String| match text.split_once('/') {
+        Some((callers, indexes)) => Some((number(callers)?, number(indexes)?)),
+        None => Some((number(text)?, 0)),
+    };
+    let runs: Vec<(u64, u64)> = arguments[2..].iter().filter_map(run).collect();
     let db = target::open(target).await;
     let studies = db.totals().await.expect("totals").studies;
     println!("{studies} studies");
-    if studies > 0 && callers.is_empty() {
+    if studies > 0 && runs.is_empty() {
         searches(&*db, studies).await;
     }
-    let callers = if callers.is_empty() { vec![1, 8, 64, 64] } else { callers };
-    for callers in callers {
-        stores(&db, callers, Duration::from_secs(3)).await;
+    let runs = if runs.is_empty() { vec![(1, 0), (8, 0), (64, 0), (64, 0)] } else { runs };
+    let database = Database::of(target).await;
+    for (callers, indexes) in runs {
+        let mut dbs = vec![db.clone()];
+        for _ in 1..indexes {
+            dbs.push(target::open(target).await);
+        }
+        stores(&dbs, callers, indexes > 0, &database, Duration::from_secs(10)).await;
+        for other in &dbs[1..] {
+            other.close().await;
+        }
     }
     db.close().await;
 }
 
-/// User and system time of this process so far, in microseconds.
-fn cpu() -> [f64; 2] {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// User and system time of a process so far, in microseconds, without and with that of its children that ended.
+fn cpu(process: &str) -> [f64; 2] {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     // Ticks of 10 ms.
-    [11, 12].map(|at| fields.get(at).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0) * 10_000.0)
+    let time = |at: usize| fields.get(at).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0) * 10_000.0;
+    [time(11) + time(12), time(11) + time(12) + time(13) + time(14)]
 }
 
-async fn stores(db: &std::sync::Arc<dyn Index>, callers: u64, time: Duration) {
-    use std::sync::atomic::{AtomicU64, Ordering};
+/// The processes of a database on this machine.
+struct Database(Option<String>);
+
+impl Database {
+    async fn of(target: &str) -> Self {
+        if !target::is_postgres(target) {
+            return Self(None);
+        }
+        let (client, connection) = tokio_postgres::connect(target, tokio_postgres::NoTls).await.expect("a connection");
+        let connection = tokio::spawn(connection);
+        let backend: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("an answer").get(0);
+        connection.abort();
+        Self(parent(&backend.to_string()))
+    }
+
+    /// Of all its processes so far, in microseconds.
+    fn cpu(&self) -> f64 {
+        let Some(first) = &self.0 else { return 0.0 };
+        let children =
+            std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+        let living: f64 = children.filter(|pid| parent(pid).as_ref() == Some(first)).map(|pid| cpu(&pid)[0]).sum();
+        living + cpu(first)[1]
+    }
+}
+
+fn parent(process: &str) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit(')').next()?.split_whitespace().nth(1).map(str::to_owned)
+}
+
+async fn stores(dbs: &[Arc<dyn Index>], callers: u64, one_study: bool, database: &Database, time: Duration) {
     static NEXT: AtomicU64 = AtomicU64::new(2_000_000_000);
     let first = NEXT.fetch_add(100_000_000, Ordering::Relaxed);
-    let (begin, cpu_begin) = (Instant::now(), cpu());
+    let last = Arc::new(AtomicU64::new(first));
+    let (begin, cpu_begin, database_begin) = (Instant::now(), cpu("self")[0], database.cpu());
     let mut tasks = vec![];
     for caller in 0..callers {
-        let db = db.clone();
+        let (dbs, last) = (dbs.to_vec(), last.clone());
         tasks.push(tokio::spawn(async move {
             let mut done = 0_u64;
-            let mut blobs = vec![];
+            let mut blobs = vec![vec![]; dbs.len()];
             while begin.elapsed() < time {
-                if blobs.is_empty() {
-                    blobs = db.reserve_blobs(256).await.expect("names").0;
+                let next = if one_study { last.fetch_add(1, Ordering::Relaxed) } else { first + caller * 1_000_000 + done };
+                let at = (next % dbs.len() as u64) as usize;
+                if blobs[at].is_empty() {
+                    blobs[at] = dbs[at].reserve_blobs(256).await.expect("names").0;
                 }
-                // Each caller stores studies of its own.
-                let n = first + caller * 1_000_000 + done;
-                if let Some(blob) = blobs.pop() {
-                    db.store_instance(synth::instance(n, blob)).await.expect("stored");
+                if let Some(blob) = blobs[at].pop() {
+                    dbs[at].store_instance(synth::instance(next, blob)).await.expect("stored");
                     done += 1;
                 }
             }
@@ -70,12 +118,16 @@ async fn stores(db: &std::sync::Arc<dyn Index>, callers: u64, time: Duration) {
     for task in tasks {
         total += task.await.expect("a caller");
     }
-    let (wall, end) = (begin.elapsed().as_secs_f64(), cpu());
-    let [user, system] = [0, 1].map(|at| (end[at] - cpu_begin[at]) / total as f64);
+    let wall = begin.elapsed().as_secs_f64();
+    let (own, of_database) = (cpu("self")[0] - cpu_begin, database.cpu() - database_begin);
     println!(
-        "store, {callers:2} callers: {:6.0} per second, CPU each: {user:5.1} us user, {system:5.1} us system ({:.1} us to make the request)",
+        "store, {callers:2} callers, {} indexes{}: {:6.0} per second, CPU each: {:5.1} us ({:.1} us to make the request), database {:5.1} us",
+        dbs.len(),
+        if one_study { ", one study" } else { "" },
         total as f64 / wall,
-        making()
+        own / total as f64,
+        making(),
+        of_database / total as f64,
     );
 }
 

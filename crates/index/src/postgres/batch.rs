@@ -1,5 +1,5 @@
 //! A batch as the arguments of `store_1`: columns of patients, studies, series and instances, each resource once, parents sorted by
-//! public id.
+//! public id; or as those of `store_more_1`, which adds to a series that is there.
 
 use super::blobs::masks;
 use super::store::{Item, Stores, compression_number};
@@ -30,11 +30,22 @@ const COUNT: usize = 69;
 
 /// The statement that calls it.
 pub(super) fn call() -> &'static str {
-    static CALL: LazyLock<String> = LazyLock::new(|| {
-        let values: Vec<String> = (1..=COUNT).map(|n| format!("${n}")).collect();
-        format!("SELECT at, instance_row, hidden, their_bytes, their_checksum FROM store_1({})", values.join(", "))
-    });
+    static CALL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT at, instance_row, hidden, their_bytes, their_checksum FROM store_1({})", places(COUNT)));
     &CALL
+}
+
+/// How many values `store_more_1` takes.
+const COUNT_MORE: usize = 24;
+
+/// The statement that calls it.
+pub(super) fn call_more() -> &'static str {
+    static CALL: LazyLock<String> = LazyLock::new(|| format!("SELECT store_more_1({})", places(COUNT_MORE)));
+    &CALL
+}
+
+fn places(count: usize) -> String {
+    (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The values of a call.
@@ -85,8 +96,32 @@ impl<'n> Arguments<'n> {
         arguments.patients(&groups[0])?;
         arguments.studies(&groups[1], &positions(&groups[0]))?;
         arguments.series(&groups[2], &positions(&groups[1]))?;
-        arguments.instances(batch, &positions(&groups[2]));
+        let series = positions(&groups[2]);
+        arguments.public_ids(batch);
+        arguments.push(batch.iter().map(|item| series.get(&item.new.ids.series).copied().unwrap_or(0)).collect::<Vec<_>>());
+        arguments.instances(batch);
         Ok(arguments)
+    }
+
+    /// Those of `store_more_1`. Nothing if the batch has several series, or names of several blocks.
+    pub(super) fn more(stores: &Stores, batch: &[&'n Item]) -> Option<Self> {
+        let mut blocks = masks(batch.iter().map(|item| item.new.blob.id)).into_iter();
+        let mut groups = group(batch, Level::Series).into_iter();
+        let ((prefix, mask), None) = (blocks.next()?, blocks.next()) else { return None };
+        let ((id, series), None) = (groups.next()?, groups.next()) else { return None };
+        let mut arguments = Self(Vec::with_capacity(COUNT_MORE));
+        arguments.push(stores.node);
+        arguments.push(stores.shard);
+        arguments.push(stores.stable_age_ms());
+        arguments.push(prefix.to_vec());
+        arguments.push(mask);
+        arguments.push(id.0.to_vec());
+        arguments.push(classes(&series));
+        arguments.push(series.bytes);
+        arguments.push(series.stored);
+        arguments.public_ids(batch);
+        arguments.instances(batch);
+        Some(arguments)
     }
 
     pub(super) fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
@@ -120,8 +155,7 @@ impl<'n> Arguments<'n> {
     }
 
     fn classes(&mut self, groups: &Groups<'n>) {
-        let list = |g: &Group<'_>| g.classes.iter().map(|c| quoted(c)).collect::<Vec<_>>().join(",");
-        self.push(groups.values().map(list).collect::<Vec<_>>());
+        self.push(groups.values().map(classes).collect::<Vec<_>>());
     }
 
     fn metadata_and_sums(&mut self, groups: &Groups<'n>, level: Level) -> Result<()> {
@@ -166,14 +200,16 @@ impl<'n> Arguments<'n> {
         self.metadata_and_sums(groups, Level::Series)
     }
 
-    fn instances(&mut self, batch: &[&'n Item], series: &BTreeMap<&OrthancId, i32>) {
+    fn public_ids(&mut self, batch: &[&'n Item]) {
+        self.push(batch.iter().map(|item| item.new.ids.instance.0.as_slice()).collect::<Vec<_>>());
+    }
+
+    fn instances(&mut self, batch: &[&'n Item]) {
         macro_rules! column {
             ($value:expr) => {
                 self.push(batch.iter().map(|item: &&'n Item| $value(*item)).collect::<Vec<_>>())
             };
         }
-        column!(|i: &'n Item| i.new.ids.instance.0.as_slice());
-        column!(|i: &Item| series.get(&i.new.ids.series).copied().unwrap_or(0));
         column!(|i: &Item| i.new.index_in_series);
         column!(|i: &Item| norm(&i.new.tags[Level::Instance as usize], tags::SOP_INSTANCE_UID));
         column!(|i: &'n Item| clean(&i.new.sop_class_uid));
@@ -189,6 +225,11 @@ impl<'n> Arguments<'n> {
         column!(|i: &'n Item| i.tags.as_str());
         column!(|i: &'n Item| i.metadata.as_str());
     }
+}
+
+/// As JSON without brackets.
+fn classes(group: &Group<'_>) -> String {
+    group.classes.iter().map(|class| quoted(class)).collect::<Vec<_>>().join(",")
 }
 
 /// A text as JSON.

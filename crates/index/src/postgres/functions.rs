@@ -24,6 +24,7 @@ const FUNCTIONS: &[(&str, &str)] = functions![
     "purge_1",
     "refresh_1",
     "store_1",
+    "store_more_1",
     "delete_1",
     "sweep_1",
     "stable_1",

@@ -119,6 +119,7 @@ async fn assemble(config: &PostgresConfig) -> Result<PostgresIndex> {
         shard: i32::from(node.id.as_bytes()[0] % SHARDS),
         stable_age_ms: AtomicI64::new(milliseconds(config.stable_age)),
         quota: Mutex::new(Quota::NONE),
+        series: Mutex::default(),
     });
     let (beats, bus) = (Beats::new(session.clone()), Bus::start(session, node.id));
     Ok(PostgresIndex { pool, node, beats, bus, writer: Writer::start(stores.clone()), stores })

@@ -181,6 +181,28 @@ async fn claims(lab: &Lab) {
     }
 }
 
+/// Pages of the list of jobs, in both directions: indexes are read in the order of the page, so that nothing but the page is sorted.
+async fn pages(lab: &Lab) {
+    let client = pool::get(&lab.0.pool).await.unwrap();
+    for newest_first in [true, false] {
+        client
+            .batch_execute(&format!("PREPARE page (text, text[], int8, int8) AS {}", job_rows::page_sql(newest_first)))
+            .await
+            .unwrap();
+        let execute = format!("EXECUTE page (NULL, '{{P,S}}', {}, 50)", if newest_first { i64::MAX } else { 0 });
+        let rows = client.query(&format!("EXPLAIN (COSTS OFF) {execute}"), &[]).await.unwrap();
+        let plan = rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n");
+        let scan =
+            if newest_first { "Index Scan Backward using job_list on job j" } else { "Index Scan using job_list on job j" };
+        assert!(plan.contains(scan) && plan.contains("job_pkey") && !plan.contains("Seq Scan on job"), "{plan}");
+        // Neither the jobs of one kind and state nor their rows are sorted, whatever the planner believes of their number.
+        let inner = plan.lines().position(|line| line.contains(scan)).unwrap();
+        assert!(plan.lines().nth(inner - 1).unwrap().trim_start().starts_with("->  Limit"), "{plan}");
+        assert_eq!(client.query(&execute, &[]).await.unwrap().len(), 50);
+        client.batch_execute("DEALLOCATE page").await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn plans_read_nothing_large() {
     let Some(server) = server() else { return };
@@ -190,5 +212,6 @@ async fn plans_read_nothing_large() {
     searches(&lab).await;
     feeds_and_sweeps(&lab).await;
     claims(&lab).await;
+    pages(&lab).await;
     lab.0.close().await;
 }

@@ -1,4 +1,7 @@
-//! Storing a batch: one call of `store_1` commits it; what is there already is answered, or replaced on its own.
+//! Storing a batch: one call commits it; what is there already is answered, or replaced on its own.
+//!
+//! `store_1` takes any batch. A batch of one series that this process stored into before, as most are, tries `store_more_1`, which costs
+//! less, unless room must be made within a quota.
 
 use super::batch;
 use super::error::{is_conflict, sql};
@@ -10,9 +13,13 @@ use crate::text::{metadata_json, tags_json};
 use deadpool_postgres::{Object, Pool};
 use model::instance::Overwrite;
 use model::{Compression, Error, ErrorKind, Level, NewInstance, OrthancId, Quota, Result, StoreStatus, Stored};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use uuid::Uuid;
+
+/// Series that a process remembers.
+const SERIES: usize = 1000;
 
 /// What every store needs.
 pub(super) struct Stores {
@@ -22,9 +29,31 @@ pub(super) struct Stores {
     pub(super) shard: i32,
     pub(super) stable_age_ms: AtomicI64,
     pub(super) quota: Mutex<Quota>,
+    /// Series that are probably there.
+    pub(super) series: Mutex<HashSet<OrthancId>>,
 }
 
 impl Stores {
+    fn knows(&self, batch: &[&Item]) -> bool {
+        let known = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        batch.iter().all(|item| known.contains(&item.new.ids.series))
+    }
+
+    fn remember(&self, batch: &[&Item]) {
+        let mut known = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > SERIES {
+            known.clear();
+        }
+        known.extend(batch.iter().map(|item| item.new.ids.series));
+    }
+
+    fn forget(&self, batch: &[&Item]) {
+        let mut known = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        for item in batch {
+            known.remove(&item.new.ids.series);
+        }
+    }
+
     pub(super) fn stable_age_ms(&self) -> i64 {
         self.stable_age_ms.load(Ordering::Relaxed)
     }
@@ -132,6 +161,25 @@ pub(super) async fn store(stores: &Stores, items: &[Item]) -> Vec<Result<Stored>
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(ErrorKind::Internal.into()))).collect()
 }
 
+/// Calls `store_more_1`, and again if it lost against another transaction. Returns whether it stored the batch; otherwise it did nothing.
+async fn more_on(client: &Object, stores: &Stores, batch: &[&Item]) -> Result<bool, tokio_postgres::Error> {
+    let Some(arguments) = batch::Arguments::more(stores, batch) else { return Ok(false) };
+    let mut tries = TRIES;
+    loop {
+        let prepared = prepare(client, batch::call_more(), &[]).await?;
+        match client.query_one(&prepared, &arguments.values()).await {
+            Err(error) if is_conflict(&error) && tries > 1 => tries -= 1,
+            result => {
+                let stored: bool = result?.get(0);
+                if !stored {
+                    stores.forget(batch);
+                }
+                return Ok(stored);
+            }
+        }
+    }
+}
+
 /// What came of a call of `store_1`: everything was stored, unless something is there already.
 struct Called {
     existing: Vec<Existing>,
@@ -141,7 +189,14 @@ struct Called {
 
 async fn call(stores: &Stores, batch: &[&Item]) -> Result<Called> {
     let mut client = pool::get(&stores.pool).await?;
-    call_on(&mut client, stores, batch, TRIES).await.map_err(Failure::into_error)
+    if stores.quota().is_none() && stores.knows(batch) && more_on(&client, stores, batch).await.map_err(sql)? {
+        return Ok(Called { existing: vec![], recycled: 0 });
+    }
+    let called = call_on(&mut client, stores, batch, TRIES).await.map_err(Failure::into_error)?;
+    if called.existing.is_empty() {
+        stores.remember(batch);
+    }
+    Ok(called)
 }
 
 pub(super) enum Failure {

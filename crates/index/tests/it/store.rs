@@ -57,6 +57,26 @@ async fn a_second_instance_touches_its_parents_only(db: &mut Fresh) {
     assert_eq!((patient.counts.studies, patient.counts.series, patient.counts.instances), (1, 2, 2));
 }
 
+async fn a_series_that_is_there_grows(db: &mut Fresh) {
+    let first = put(&**db, ["P", "1", "2", "3"]).await;
+    let mut other = instance(&**db, ["P", "1", "2", "4"]).await;
+    other.sop_class_uid = MR.into();
+    put_new(&**db, other).await;
+    let kinds: Vec<_> = feed(&**db).await.iter().skip(4).map(|c| c.kind).collect();
+    assert_eq!(kinds, [ChangeType::NewInstance]);
+    for (level, id) in [(Level::Study, first.study), (Level::Series, first.series)] {
+        let found = get(&**db, level, id).await.unwrap();
+        assert_eq!((found.counts.instances, found.sop_classes), (2, vec![CT.to_owned(), MR.to_owned()]));
+    }
+    // It is new after it was deleted, also for who stored into it before.
+    db.delete(Level::Series, first.series).await.unwrap();
+    put(&**db, ["P", "1", "2", "5"]).await;
+    let series = get(&**db, Level::Series, first.series).await.unwrap();
+    assert_eq!((series.counts.instances, series.sop_classes), (1, vec![CT.to_owned()]));
+    let totals = db.totals().await.unwrap();
+    assert_eq!((totals.patients, totals.studies, totals.series, totals.instances), (1, 1, 1, 1));
+}
+
 async fn the_first_patient_wins(db: &mut Fresh) {
     let ids = put(&**db, ["P", "1", "2", "3"]).await;
     let mut other = instance(&**db, ["P", "9", "8", "7"]).await;
@@ -339,6 +359,7 @@ async fn rows_are_made_true_again(db: &mut Fresh) {
 for_each_index!(
     one_instance_makes_its_parents,
     a_second_instance_touches_its_parents_only,
+    a_series_that_is_there_grows,
     the_first_patient_wins,
     an_instance_is_kept_unless_told_otherwise,
     an_overwritten_instance_is_a_new_one,
