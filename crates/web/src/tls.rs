@@ -102,7 +102,7 @@ fn clients(
         roots.add(certificate).map_err(|e| refused(option, format!("{}: {e}", file.display())))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    Ok(verifier.map_err(|e| refused(option, format!("{}: {e}", file.display())))?)
+    verifier.map_err(|e| refused(option, format!("{}: {e}", file.display())))
 }
 
 fn certificates(option: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
