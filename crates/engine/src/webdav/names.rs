@@ -105,7 +105,7 @@ pub(super) fn year(name: &str) -> Option<String> {
 
 /// `2007-01` as `200701`.
 pub(super) fn month(year: &str, name: &str) -> Option<String> {
-    let month = name.strip_prefix(year)?.strip_prefix('-')?;
+    let month = name.strip_prefix(year)?.strip_prefix('-').filter(|month| month.bytes().all(|b| b.is_ascii_digit()))?;
     let number: u8 = month.parse().ok()?;
     (month.len() == 2 && (1..=12).contains(&number)).then(|| format!("{year}{month}"))
 }
