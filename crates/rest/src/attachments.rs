@@ -325,7 +325,8 @@ async fn put_one(
     let new = annotations::set_attachment(&rest.engine, &ctx, (target.level, target.id), content, body, if_match).await?;
     let set = located(&rest, &ctx, target, &name).await?;
     let tag = if set.revision == new { tag(&set) } else { etag(new, "") };
-    Ok(([(header::ETAG, tag)], Json(json!({}))).into_response())
+    let json = HeaderValue::from_static("application/json");
+    Ok(([(header::ETAG, tag), (header::CONTENT_TYPE, json)], "{}").into_response())
 }
 
 /// `DELETE …/attachments/{name}`.
