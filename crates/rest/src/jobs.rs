@@ -1,13 +1,15 @@
 //! `/jobs`: the registry that all processes share (Orthanc book, "Jobs"). The statuses of refusals are Orthanc's: what does not
 //! apply is an empty 404 for `GET`, an empty 400 for `POST`, and a described 404 for outputs and deletions.
 
+use crate::creation::Fields;
 use crate::state::Rest;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use engine::{jobs, read};
+use engine::jobs::JobKind;
+use engine::{Ctx, jobs, read};
 use http::{HeaderMap, StatusCode, header};
 use model::job::{Acted, Job, JobAction, JobId, JobQuery, JobState};
 use model::{Error, ErrorKind, time};
@@ -281,6 +283,15 @@ async fn delete_output(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, uri: 
 /// The answer to an asynchronous creation.
 pub fn created(id: JobId) -> Json {
     Json(json!({ "ID": id.to_string(), "Path": format!("/jobs/{id}") }))
+}
+
+/// Begins a job, as the body of the request wants it: its `Content` when it has ended, or its id.
+pub async fn begin<K: JobKind>(rest: &Rest, ctx: &Ctx, job: &K, fields: &Fields) -> HttpResult<Json> {
+    let options = fields.options()?;
+    if fields.is_synchronous()? {
+        return Ok(Json(jobs::run(&rest.engine, ctx, job, options).await?));
+    }
+    Ok(created(jobs::submit(&rest.engine, ctx, job, options).await?))
 }
 
 /// A job as clients see it (Orthanc book, "Monitoring jobs"). Ours: `Cluster.Blocked`, why it waits if nobody may run it.

@@ -1,16 +1,15 @@
 //! `/peers`: other Orthancs, what they are and what is sent to them.
 
-use crate::jobs::created;
+use crate::jobs::begin;
 use crate::remotes::json_body;
 use crate::send::{asked, bad};
 use crate::state::Rest;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use engine::jobs::kinds::OrthancPeerStore;
-use engine::{jobs, peers, remotes};
+use engine::{peers, remotes};
 use http::header;
 use model::{Error, ErrorKind};
 use serde_json::{Value, json};
@@ -71,12 +70,7 @@ async fn get_system(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, Path(id)
 }
 
 /// `POST /peers/{id}/store`: sends resources, as a job.
-async fn post_store(
-    State(rest): State<Arc<Rest>>,
-    Caller(ctx): Caller,
-    Path(id): Path<String>,
-    body: Body,
-) -> HttpResult<Response> {
+async fn post_store(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, Path(id): Path<String>, body: Body) -> HttpResult<Json> {
     let (ids, fields) = asked(body).await?;
     let (compress, permissive) = (fields.flag("Compress", false)?, fields.flag("Permissive", false)?);
     if let Some(uid) = fields.string("Transcode")? {
@@ -86,10 +80,7 @@ async fn post_store(
         return Err(Error::new(ErrorKind::NotImplemented, "Transcode comes later").into());
     }
     let job = OrthancPeerStore::new(&rest.engine, &ctx, &id, &ids, compress, permissive).await?;
-    if fields.is_synchronous()? {
-        return Ok(Json(jobs::run(&rest.engine, &ctx, &job, fields.options()?).await?).into_response());
-    }
-    Ok(created(jobs::submit(&rest.engine, &ctx, &job, fields.options()?).await?).into_response())
+    begin(&rest, &ctx, &job, &fields).await
 }
 
 /// `POST /peers/{id}/store-straight`: the body is a DICOM file, which is not stored. Returns the peer's answer.

@@ -2,16 +2,15 @@
 //! `POST /modalities/{id}/store-straight`: sends the body, which is not stored.
 
 use crate::creation::{self, Fields};
-use crate::jobs::created;
+use crate::jobs::begin;
 use crate::state::Rest;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use engine::jobs::kinds::DicomModalityStore;
 use engine::send::SendOptions;
-use engine::{jobs, remotes, straight};
+use engine::{remotes, straight};
 use model::{Error, ErrorKind, OrthancId, Result};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -74,14 +73,11 @@ async fn post_store(
     Caller(ctx): Caller,
     Path(modality): Path<String>,
     body: Body,
-) -> HttpResult<Response> {
+) -> HttpResult<Json> {
     let (ids, fields) = asked(body).await?;
     let (options, permissive) = (options(&fields)?, fields.flag("Permissive", false)?);
     let job = DicomModalityStore::new(&rest.engine, &ctx, &modality, &ids, options, permissive).await?;
-    if fields.is_synchronous()? {
-        return Ok(Json(jobs::run(&rest.engine, &ctx, &job, fields.options()?).await?).into_response());
-    }
-    Ok(created(jobs::submit(&rest.engine, &ctx, &job, fields.options()?).await?).into_response())
+    begin(&rest, &ctx, &job, &fields).await
 }
 
 /// `POST /modalities/{id}/store-straight`: the body is a DICOM file.

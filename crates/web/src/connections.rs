@@ -1,19 +1,17 @@
 //! Connections: accepted, encrypted if that is wanted, served, and closed when they are idle, slow or no longer wanted.
 
 use crate::caller::Remote;
+use crate::held::hold;
 use crate::request_line::RequestLines;
 use crate::serve::HttpConfig;
 use crate::slow::{Reads, Writes};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -156,34 +154,16 @@ async fn answer(
     };
     let request = request.map(|body| Body::new(Reads::new(body, shared.config.request_timeout)));
     let response = tower::ServiceExt::oneshot(shared.router.clone(), request).await?;
-    Ok(response.map(|body| Body::new(Answer { body, _permit: permit, idle })))
+    Ok(response.map(|body| hold(body, UnderWay { _permit: permit, idle })))
 }
 
-/// An answer's body, which knows when it is over.
-struct Answer {
-    body: Body,
+/// An answer that is under way: its place among the requests, and its connection, which waits for the next one afterwards.
+struct UnderWay {
     _permit: Option<OwnedSemaphorePermit>,
     idle: watch::Sender<IdleSince>,
 }
 
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Answer {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         self.idle.send_replace(Some(Instant::now()));
     }

@@ -8,6 +8,7 @@ pub mod body;
 pub mod caller;
 mod connections;
 pub mod error;
+mod held;
 pub mod inside;
 pub mod json;
 pub mod metrics;

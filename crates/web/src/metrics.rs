@@ -1,13 +1,8 @@
 //! Request latencies, as histograms for Prometheus, and how many requests are being answered.
 
-use axum::body::Body;
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::fmt::Write;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Upper bounds of the buckets in milliseconds.
@@ -83,7 +78,7 @@ impl Active {
     }
 }
 
-/// One request, until this is dropped.
+/// One request, until this is dropped: with the last byte of its answer.
 pub(crate) struct Begun(Arc<Latencies>);
 
 impl Begun {
@@ -99,38 +94,12 @@ impl Drop for Begun {
     }
 }
 
-/// The body of an answer: its request lasts as long.
-pub(crate) struct Counted {
-    body: Body,
-    _begun: Begun,
-}
-
-impl Counted {
-    pub(crate) fn body(body: Body, begun: Begun) -> Body {
-        Body::new(Self { body, _begun: begun })
-    }
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::held::hold;
+    use axum::body::Body;
+    use hyper::body::Body as HttpBody;
 
     fn peak(latencies: &Latencies) -> u64 {
         latencies.active.peak().unwrap().requests
@@ -155,7 +124,7 @@ mod tests {
     #[test]
     fn a_request_lasts_as_long_as_the_body_of_its_answer() {
         let latencies = Arc::new(Latencies::default());
-        let body = Counted::body(Body::from("twelve bytes"), Begun::new(latencies.clone()));
+        let body = hold(Body::from("twelve bytes"), Begun::new(latencies.clone()));
         assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(12), false));
         assert_eq!(latencies.active.0.lock().unwrap().now, 1);
         drop(body);

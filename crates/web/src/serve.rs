@@ -5,7 +5,8 @@ use crate::body::{self, MaxBody};
 use crate::caller::Remote;
 use crate::connections::{MAX_CONNECTIONS, Shared, accept};
 use crate::error;
-use crate::metrics::{Begun, Counted, Latencies};
+use crate::held::hold;
+use crate::metrics::{Begun, Latencies};
 use crate::passwords::Users;
 use crate::proxies::TrustedProxies;
 use crate::tls::{self, TlsConfig};
@@ -178,5 +179,5 @@ async fn log(State(latencies): State<Arc<Latencies>>, request: Request, next: Ne
         latencies.failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     tracing::info!(target: "http", method = %method, path, status, duration_ms = took.as_secs_f64() * 1e3, remote);
-    response.map(|body| Counted::body(body, begun))
+    response.map(|body| hold(body, begun))
 }
