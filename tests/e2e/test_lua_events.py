@@ -76,6 +76,28 @@ def test_a_callback_that_fails_or_never_ends_does_not_stop_the_others(server):
     wait_for(lambda: any('too long' in n.log for n in server.nodes), 30, 'the end of the loop')
 
 
+def test_a_damaged_file_does_not_hold_up_the_events_behind_it(node):
+    one = node({'ExecuteLuaEnabled': True}).start()
+    server = Client(one.url, one.dicom_port)
+    printed(server, TELL + """
+        function OnStoredInstance(id, tags)
+           tell('stored', tags.PatientID)
+           if tags.PatientID == 'LONG' then while true do end end
+        end""")
+    told = lambda: [e[1] for e in events([one])]
+    server.upload(dicom_bytes(instance(PatientID='LONG')))
+    wait_for(lambda: told() == ['LONG'], 15, 'LONG')
+    before = set(one.blobs())
+    bad = server.upload(dicom_bytes(instance(PatientID='BAD')))['ID']
+    [blob] = set(one.blobs()) - before
+    blob.write_bytes(b'x' * blob.stat().st_size)
+    server.upload(dicom_bytes(instance(PatientID='GOOD')))
+    wait_for(lambda: told() == ['LONG', 'GOOD'], 30, 'GOOD')
+    wait_for(lambda: 'instance %s cannot be told' % bad in one.log, 5, 'why')
+    time.sleep(1)
+    assert one.log.count('cannot be told') == 1
+
+
 @scripts
 def test_callbacks_send_and_delete(server, receiver):
     there = receiver()

@@ -167,6 +167,11 @@ async fn one(eng: &Arc<Engine>, event: &Event) -> Result<bool> {
                 Ok(more) => arguments.extend(more),
                 // It was deleted meanwhile.
                 Err(error) if error.kind() == ErrorKind::UnknownResource => continue,
+                // It will not get better, and others wait behind it.
+                Err(error) if error.kind() == ErrorKind::Corrupted => {
+                    tracing::error!(target: "lua", "{name}: instance {id} cannot be told: {error}");
+                    continue;
+                }
                 Err(error) => return Err(error),
             }
         }
