@@ -76,7 +76,7 @@ def callers(server, _):
     study, _, _ = fill(server)
 
     def ask(answers):
-        answers.append(server.client.session.post(server.client.url + '/modalities/slow/store', json={'Resources': [study]}, timeout=30))
+        answers.append(requests.post(server.client.url + '/modalities/slow/store', json={'Resources': [study]}, timeout=30))
 
     for actions in [['cancel'], ['pause', 'resume'], ['pause', 'cancel']]:
         before, answers = server.client.json('/jobs'), []
@@ -96,7 +96,7 @@ def callers(server, _):
         server.note('%s: job' % actions, end_of(server, job)[:2])
     before = server.client.json('/jobs')
     try:
-        server.client.session.post(server.client.url + '/modalities/slow/store', json={'Resources': [study]}, timeout=0.5)
+        requests.post(server.client.url + '/modalities/slow/store', json={'Resources': [study]}, timeout=0.5)
     except requests.exceptions.ReadTimeout:
         server.note('a client that goes away: job', end_of(server, new_job(server, before))[:2])
 
