@@ -2,12 +2,12 @@
 
 use crate::creation::{self, Fields};
 use crate::jobs::created;
+use crate::routes::{About, Kind, Parameter, Routes, about};
+use crate::schema;
 use crate::state::Rest;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
 use bytes::{Bytes, BytesMut};
 use engine::jobs::JobOptions;
 use engine::jobs::kinds::{Archive, ArchiveOptions, Form, archive};
@@ -29,27 +29,61 @@ const SEVERAL: &str = "Archive";
 /// Bytes of a temporary file that are read at once.
 const PIECE_BYTES: usize = 256 << 10;
 
-pub fn routes() -> Router<Arc<Rest>> {
+pub fn routes() -> Routes {
     let levels = [Level::Patient, Level::Study, Level::Series].into_iter();
-    levels
-        .fold(Router::new(), |router, level| {
-            router
-                .route(&format!("/{}/{{id}}/archive", level.folder()), one(Form::Archive))
-                .route(&format!("/{}/{{id}}/media", level.folder()), one(Form::Media))
-        })
-        .route("/tools/create-archive", several(Form::Archive))
-        .route("/tools/create-media", several(Form::Media))
-        .route("/tools/create-media-extended", several(Form::ExtendedMedia))
+    let routes = levels.fold(Routes::default(), |routes, level| {
+        let one = format!("/{}/{{id}}", level.folder());
+        let routes = add_one(routes, &format!("{one}/archive"), Form::Archive);
+        add_one(routes, &format!("{one}/media"), Form::Media)
+    });
+    let routes = add_several(routes, "/tools/create-archive", Form::Archive);
+    let routes = add_several(routes, "/tools/create-media", Form::Media);
+    add_several(routes, "/tools/create-media-extended", Form::ExtendedMedia)
 }
 
-fn one(form: Form) -> MethodRouter<Arc<Rest>> {
-    get(move |rest, caller, id, params| get_one(form, rest, caller, id, params))
-        .post(move |rest, caller, id, body| post_one(form, rest, caller, id, body))
+fn add_one(routes: Routes, path: &str, form: Form) -> Routes {
+    let get = move |rest, caller, id, params| get_one(form, rest, caller, id, params);
+    let post = move |rest, caller, id, body| post_one(form, rest, caller, id, body);
+    let now = about("A ZIP of a resource.").query(&ARGUMENTS);
+    let made = about("Makes a ZIP of a resource, now or as a job.").json_body(schema::object(&[], members())).json();
+    routes.get(path, get, zip(now)).post(path, post, zip(made))
 }
 
-fn several(form: Form) -> MethodRouter<Arc<Rest>> {
-    get(move |rest, caller, params| get_several(form, rest, caller, params))
-        .post(move |rest, caller, body| post_several(form, rest, caller, body))
+fn add_several(routes: Routes, path: &str, form: Form) -> Routes {
+    let get = move |rest, caller, params| get_several(form, rest, caller, params);
+    let post = move |rest, caller, body| post_several(form, rest, caller, body);
+    let resources = ("resources", Kind::Text, "The identifiers of resources: `A,B`");
+    let mut all = members();
+    all.push(("Resources", schema::list(schema::text())));
+    let body = schema::any_of(&[schema::object(&["Resources"], all), schema::list(schema::text())]);
+    let now = about("A ZIP of resources.").required(resources).query(&ARGUMENTS);
+    let made = about("Makes a ZIP of resources, now or as a job.").json_body(body).json();
+    routes.get(path, get, zip(now)).post(path, post, zip(made))
+}
+
+fn zip(about: About) -> About {
+    about.answers(200, "application/zip", "The ZIP")
+}
+
+/// What [`options`] reads.
+const ARGUMENTS: [Parameter; 4] = [
+    ("filename", Kind::Text, "The name that a browser gives the file"),
+    ("extended", Kind::Flag, "Media with more keys in its DICOMDIR"),
+    ("transcode", Kind::Text, "The transfer syntax of the files"),
+    ("lossy-quality", Kind::Count, "From 1 to 100, for transfer syntaxes that lose"),
+];
+
+/// What [`options_in`] and [`create`] read.
+fn members() -> Vec<(&'static str, Value)> {
+    let mut members = vec![
+        ("Extended", schema::flag()),
+        ("Filename", schema::text()),
+        ("LossyQuality", schema::count()),
+        ("Transcode", schema::text()),
+        ("Utf8", schema::flag()),
+    ];
+    members.extend(creation::members());
+    members
 }
 
 /// Media with more keys, if they are wanted.

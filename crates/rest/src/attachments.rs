@@ -1,12 +1,12 @@
 //! `/{level}/{id}/attachments` (Orthanc book, "Attachments").
 
-use crate::metadata::{check_match, etag, not_needed, revision};
+use crate::metadata::{IF_MATCH, IF_NONE_MATCH, UNCHANGED, check_match, etag, not_needed, revision};
+use crate::routes::{Kind, Routes, about};
+use crate::schema;
 use crate::state::Rest;
 use crate::target::Target;
-use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use engine::{annotations, digests, find, read, zlib};
 use http::{HeaderMap, HeaderValue, header};
 use model::{Attachment, Compression, ContentType, Error, ErrorKind, Fields, Level, Result};
@@ -17,19 +17,38 @@ use web::error::HttpResult;
 use web::range::{self, File};
 use web::{Caller, Json, Params};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Level::ALL.into_iter().fold(Router::new(), |router, level| {
-        let all = format!("/{}/{{id}}/attachments", level.folder());
-        let one = format!("{all}/{{name}}");
-        router
-            .route(&all, get(get_all))
-            .route(&one, get(get_operations).put(put_one).delete(delete_one))
-            .route(&format!("{one}/data"), get(get_data))
-            .route(&format!("{one}/compressed-data"), get(get_stored_data))
-            .route(&format!("{one}/compress"), post(compress))
-            .route(&format!("{one}/uncompress"), post(uncompress))
-            .route(&format!("{one}/verify-md5"), post(verify_md5))
-            .route(&format!("{one}/{{property}}"), get(get_property))
+pub fn routes() -> Routes {
+    let all = about("The attachments of a resource.").query(&[("full", Kind::Flag, "Also their numbers")]).json();
+    let properties =
+        about("What can be asked of an attachment.").headers(&[IF_NONE_MATCH]).json().answers_nothing(304, UNCHANGED);
+    let property = about("The size, the MD5 or all else that is known of an attachment.")
+        .headers(&[IF_NONE_MATCH])
+        .text()
+        .answers(200, "application/json", "All of it (`info`)")
+        .answers_nothing(304, UNCHANGED);
+    let put = about("Stores an attachment.").headers(&[IF_MATCH]).body("application/octet-stream", schema::bytes()).json();
+    let filename = ("filename", Kind::Text, "The name that a browser gives the file");
+    let data = |summary| {
+        ["application/octet-stream", "application/dicom", "application/json"]
+            .into_iter()
+            .fold(about(summary).query(&[filename]).file("application/octet-stream"), |about, mime| {
+                about.answers(200, mime, "The bytes")
+            })
+    };
+    Level::ALL.into_iter().fold(Routes::default(), |routes, level| {
+        let path = format!("/{}/{{id}}/attachments", level.folder());
+        let one = format!("{path}/{{name}}");
+        routes
+            .get(&path, get_all, all.clone())
+            .get(&one, get_operations, properties.clone())
+            .put(&one, put_one, put.clone())
+            .delete(&one, delete_one, about("Removes an attachment.").headers(&[IF_MATCH]).text())
+            .get(&format!("{one}/data"), get_data, data("The bytes of an attachment."))
+            .get(&format!("{one}/compressed-data"), get_stored_data, data("The bytes of an attachment as they are stored."))
+            .post(&format!("{one}/compress"), compress, about("Stores an attachment by zlib from now on.").json())
+            .post(&format!("{one}/uncompress"), uncompress, about("Stores an attachment as it is from now on.").json())
+            .post(&format!("{one}/verify-md5"), verify_md5, about("Compares an attachment with its MD5.").json())
+            .get(&format!("{one}/{{property}}"), get_property, property.clone())
     })
 }
 

@@ -2,12 +2,12 @@
 
 use crate::creation;
 use crate::fields::{RECORD, Show};
+use crate::routes::{Routes, about};
+use crate::schema;
 use crate::state::Rest;
 use crate::view;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::routing::post;
 use dataset::json::Format;
 use engine::bulk;
 use model::{Error, ErrorKind, Level, OrthancId, Result};
@@ -16,8 +16,22 @@ use std::sync::Arc;
 use web::error::HttpResult;
 use web::{Caller, Json};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new().route("/tools/bulk-content", post(post_content)).route("/tools/bulk-delete", post(post_delete))
+pub fn routes() -> Routes {
+    let resources = || ("Resources", schema::list(schema::text()));
+    let content = schema::object(
+        &["Resources"],
+        vec![
+            resources(),
+            ("Level", schema::one_of(&Level::ALL.map(Level::name))),
+            ("Metadata", schema::flag()),
+            ("Short", schema::flag()),
+            ("Full", schema::flag()),
+        ],
+    );
+    let delete = schema::object(&["Resources"], vec![resources()]);
+    Routes::default()
+        .post("/tools/bulk-content", post_content, about("The records of many resources.").json_body(content).json())
+        .post("/tools/bulk-delete", post_delete, about("Deletes many resources.").json_body(delete).text())
 }
 
 async fn fields(body: Body) -> Result<creation::Fields> {

@@ -1,9 +1,8 @@
 //! `/changes` and `/exports`.
 
+use crate::routes::{Kind, Routes, about};
 use crate::state::Rest;
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use engine::changes;
 use model::{Change, ChangeType, ChangesPage, ChangesRequest, Error, ErrorKind, Exported, Level, Result};
 use serde_json::{Value, json};
@@ -14,10 +13,23 @@ use web::{Caller, Json, Params};
 /// Lines of a page unless `?limit` says otherwise (Orthanc: `/changes`).
 const PAGE: u32 = 100;
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new()
-        .route("/changes", get(get_changes).delete(delete_changes))
-        .route("/exports", get(get_exports).delete(delete_exports))
+pub fn routes() -> Routes {
+    let limit = ("limit", Kind::Count, "How many are shown at most");
+    let last = ("last", Kind::Flag, "Only the newest");
+    let changes = about("What has changed, page by page.").query(&[
+        ("since", Kind::Integer, "The last number that the caller has seen"),
+        ("to", Kind::Integer, "The last number that is shown, of those before it"),
+        limit,
+        ("type", Kind::Text, "The types that are shown: `NewStudy;StableStudy`"),
+        last,
+    ]);
+    let since = ("since", Kind::Integer, "The last number that the caller has seen");
+    let exports = about("What was sent elsewhere, page by page (`LogExportedResources`).").query(&[since, limit, last]);
+    Routes::default()
+        .get("/changes", get_changes, changes.json())
+        .delete("/changes", delete_changes, about("Forgets all changes.").text())
+        .get("/exports", get_exports, exports.json())
+        .delete("/exports", delete_exports, about("Forgets what was sent elsewhere.").text())
 }
 
 fn change(c: &Change) -> Value {

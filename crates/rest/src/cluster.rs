@@ -1,9 +1,8 @@
 //! `/cluster/nodes`: the processes that share one database. Ours, not Orthanc's.
 
+use crate::routes::{Routes, about};
 use crate::state::Rest;
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use engine::jobs;
 use model::job::Node;
 use model::time;
@@ -13,8 +12,8 @@ use std::sync::Arc;
 use web::error::HttpResult;
 use web::{Caller, Json};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new().route("/cluster/nodes", get(get_nodes))
+pub fn routes() -> Routes {
+    Routes::default().get("/cluster/nodes", get_nodes, about("The processes that share the database.").json())
 }
 
 /// `GET /cluster/nodes`: who is there, what runs where, and which options differ from those of the process that answers.

@@ -1,10 +1,9 @@
 //! `/tools/dicom-conformance`: which DICOM services there are (PS3.2), as text.
 
+use crate::routes::{Routes, about};
 use crate::state::Rest;
-use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use http::header;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,8 +11,8 @@ use std::sync::Arc;
 /// Verification (PS3.4 A.4), in both roles.
 const VERIFICATION: &str = "1.2.840.10008.1.1";
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new().route("/tools/dicom-conformance", get(get_statement))
+pub fn routes() -> Routes {
+    Routes::default().get("/tools/dicom-conformance", get_statement, about("The DICOM services that there are (PS3.2).").text())
 }
 
 /// `GET /tools/dicom-conformance`: what this process accepts now.

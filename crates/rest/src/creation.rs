@@ -1,5 +1,6 @@
 //! What the bodies that create jobs have in common (Orthanc book, "Synchronous vs. asynchronous calls").
 
+use crate::schema;
 use axum::body::Body;
 use engine::jobs::JobOptions;
 use model::{Error, ErrorKind, Result};
@@ -10,6 +11,16 @@ pub struct Fields(pub Map<String, Value>);
 
 fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::BadDicom, message)
+}
+
+/// The members that [`Fields::is_synchronous`] and [`Fields::options`] read.
+pub fn members() -> [(&'static str, Value); 4] {
+    [
+        ("Asynchronous", schema::flag()),
+        ("Priority", schema::integer()),
+        ("Synchronous", schema::flag()),
+        ("UserData", schema::anything()),
+    ]
 }
 
 /// The body as JSON.

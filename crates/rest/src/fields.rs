@@ -1,5 +1,6 @@
 //! Arguments that many routes share: which tags, which parts of a resource.
 
+use crate::routes::{Kind, Parameter};
 use crate::state::Rest;
 use dataset::Tag;
 use model::{Error, ErrorKind, Fields, Result};
@@ -77,6 +78,30 @@ impl Show {
         }
     }
 }
+
+/// The names of parts that [`Show::parse`] knows.
+pub const PARTS: [&str; 10] = [
+    "MainDicomTags",
+    "Metadata",
+    "Children",
+    "Parent",
+    "Labels",
+    "Attachments",
+    "Status",
+    "IsStable",
+    "IsProtected",
+    "RequestedTags",
+];
+
+/// The argument that [`requested_tags`] reads.
+pub const REQUESTED: Parameter = ("requested-tags", Kind::Text, "Tags that are shown beside the main ones: `A;B`");
+
+/// Arguments that [`show`] and [`requested_tags`] read.
+pub const SHOW: [Parameter; 3] = [
+    ("expand", Kind::Flag, "Records, not only identifiers"),
+    ("response-content", Kind::Text, "The parts of the records: `MainDicomTags;Labels`"),
+    REQUESTED,
+];
 
 /// `?expand` and `?response-content=A;B`: `None` asks for ids only.
 ///

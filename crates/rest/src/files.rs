@@ -1,12 +1,12 @@
 //! `/instances/{id}/file`: the DICOM file, or its data set as DICOM JSON; `pdf` and `export` beside it.
 
+use crate::routes::{Kind, Routes, about};
+use crate::schema;
 use crate::state::Rest;
 use crate::target::Target;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use dataset::json::dicom_json;
 use engine::read::{self, Extent, Located};
 use engine::{Ctx, documents};
@@ -21,11 +21,23 @@ use web::{Caller, Json, Params};
 /// Longest path that [`post_export`] takes (Linux: `PATH_MAX`).
 const MAX_PATH_BYTES: usize = 4096;
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new()
-        .route("/instances/{id}/file", get(get_file))
-        .route("/instances/{id}/pdf", get(get_pdf))
-        .route("/instances/{id}/export", post(post_export))
+pub fn routes() -> Routes {
+    let file = about("The DICOM file, or with `Accept: application/dicom+json` what it says in DICOM JSON.")
+        .query(&[("filename", Kind::Text, "The name that a browser gives the file")])
+        .headers(&[("Accept", "`application/dicom` or `application/dicom+json`")])
+        .file("application/dicom")
+        .answers(200, "application/dicom+json", "The file");
+    let export = about("Writes the DICOM file to a path of the server (`RestApiWriteToFileSystemEnabled`).")
+        .text_body(schema::text())
+        .json();
+    Routes::default()
+        .get("/instances/{id}/file", get_file, file)
+        .get(
+            "/instances/{id}/pdf",
+            get_pdf,
+            about("The PDF in an encapsulated document.").answers(200, "application/pdf", "The PDF"),
+        )
+        .post("/instances/{id}/export", post_export, export)
 }
 
 /// `GET /instances/{id}/pdf`: the PDF of an encapsulated document.

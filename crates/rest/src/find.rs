@@ -1,12 +1,12 @@
 //! `/tools/find`, `/tools/count-resources`, `/tools/lookup`, `/tools/bulk-content`.
 
 use crate::fields::{self, RECORD, Show};
+use crate::routes::{Routes, about};
+use crate::schema;
 use crate::state::Rest;
 use crate::view;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::routing::post;
 use dataset::json::Format;
 use engine::{Query, find};
 use model::matching::{Ranges, parse_rule};
@@ -17,11 +17,48 @@ use std::sync::Arc;
 use web::error::HttpResult;
 use web::{Caller, Json};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new()
-        .route("/tools/find", post(post_find))
-        .route("/tools/count-resources", post(post_count))
-        .route("/tools/lookup", post(post_lookup))
+pub fn routes() -> Routes {
+    Routes::default()
+        .post("/tools/find", post_find, about("Searches for resources.").json_body(search()).json())
+        .post("/tools/count-resources", post_count, about("Counts what a search would find.").json_body(search()).json())
+        .post("/tools/lookup", post_lookup, about("Which resources have a DICOM identifier.").text_body(schema::text()).json())
+}
+
+/// What [`parse`] reads.
+fn search() -> Value {
+    let order = schema::object(
+        &["Direction", "Type", "Key"],
+        vec![
+            ("Direction", schema::one_of(&["ASC", "DESC"])),
+            (
+                "Type",
+                schema::one_of(&["DicomTag", "DicomTagAsInt", "DicomTagAsFloat", "Metadata", "MetadataAsInt", "MetadataAsFloat"]),
+            ),
+            ("Key", schema::text()),
+        ],
+    );
+    schema::object(
+        &["Level", "Query"],
+        vec![
+            ("Level", schema::one_of(&Level::ALL.map(Level::name))),
+            ("Query", schema::map(schema::text())),
+            ("MetadataQuery", schema::map(schema::text())),
+            ("CaseSensitive", schema::flag()),
+            ("Labels", schema::list(schema::text())),
+            ("LabelsConstraint", schema::one_of(&["All", "Any", "None"])),
+            ("OrderBy", schema::list(order)),
+            ("Since", schema::count()),
+            ("Limit", schema::count()),
+            ("ParentPatient", schema::text()),
+            ("ParentStudy", schema::text()),
+            ("ParentSeries", schema::text()),
+            ("Expand", schema::flag()),
+            ("ResponseContent", schema::list(schema::one_of(&fields::PARTS))),
+            ("RequestedTags", schema::list(schema::text())),
+            ("Short", schema::flag()),
+            ("Full", schema::flag()),
+        ],
+    )
 }
 
 fn bad(message: impl Into<String>) -> Error {

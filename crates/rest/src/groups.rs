@@ -1,11 +1,10 @@
 //! The tags of every instance of a patient, study or series, and those that they share.
 
+use crate::routes::{Routes, about};
 use crate::state::Rest;
-use crate::tags::{options, wanted};
+use crate::tags::{FORMAT, IGNORE_LENGTH, options, wanted};
 use crate::target::Target;
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use dataset::json::orthanc;
 use engine::read::{self, Extent};
 use engine::{Ctx, Query, find};
@@ -19,12 +18,15 @@ use web::{Caller, Json, Params};
 /// Headers read at once.
 const PARALLEL_READS: usize = 4;
 
-pub fn routes() -> Router<Arc<Rest>> {
-    [Level::Patient, Level::Study, Level::Series].into_iter().fold(Router::new(), |router, level| {
+pub fn routes() -> Routes {
+    let tags = |summary| about(summary).query(&FORMAT).query(&[IGNORE_LENGTH]).json();
+    [Level::Patient, Level::Study, Level::Series].into_iter().fold(Routes::default(), |routes, level| {
         let one = format!("/{}/{{id}}", level.folder());
-        router
-            .route(&format!("{one}/instances-tags"), get(get_instances_tags))
-            .route(&format!("{one}/shared-tags"), get(get_shared_tags))
+        routes.get(&format!("{one}/instances-tags"), get_instances_tags, tags("The tags of each instance below.")).get(
+            &format!("{one}/shared-tags"),
+            get_shared_tags,
+            tags("The tags that all instances below share."),
+        )
     })
 }
 

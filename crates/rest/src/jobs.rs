@@ -2,12 +2,12 @@
 //! apply is an empty 404 for `GET`, an empty 400 for `POST`, and a described 404 for outputs and deletions.
 
 use crate::creation::Fields;
+use crate::routes::{Kind, Parameter, Routes, about};
+use crate::schema;
 use crate::state::Rest;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use engine::jobs::JobKind;
 use engine::{Ctx, jobs, read};
 use http::{HeaderMap, StatusCode, header};
@@ -20,21 +20,50 @@ use web::error::HttpResult;
 use web::range::{self, File};
 use web::{Caller, Json, Params};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    let act = |action| post(move |rest, caller, path| post_action(rest, caller, path, action));
-    let output = || get(get_output).delete(delete_output);
-    Router::new()
-        .route("/jobs", get(get_all))
-        .route("/jobs/{id}", get(get_one).delete(delete_one))
-        .route("/jobs/{id}/cancel", act(JobAction::Cancel).merge(output()))
-        .route("/jobs/{id}/pause", act(JobAction::Pause).merge(output()))
-        .route("/jobs/{id}/resume", act(JobAction::Resume).merge(output()))
-        .route("/jobs/{id}/resubmit", act(JobAction::Resubmit).merge(output()))
-        .route("/jobs/{id}/wait", get(get_wait).delete(delete_output))
-        .route("/jobs/{id}/steps", get(get_steps).delete(delete_output))
-        .route("/jobs/{id}/priority", post(post_priority).merge(output()))
-        .route("/jobs/{id}/{key}", output())
+pub fn routes() -> Routes {
+    let page: [Parameter; 7] = [
+        ("expand", Kind::Flag, "Whole jobs, not only their ids"),
+        ("state", Kind::Text, "Only jobs in these states: `Pending,Running`"),
+        ("type", Kind::Text, "Only jobs of this type"),
+        ("since", Kind::Text, "The last job that the caller has seen"),
+        ("limit", Kind::Count, "How many are shown at most"),
+        ("sort", Kind::OneOf(&["created", "-created"]), "The oldest first, or the newest"),
+        CLUSTER,
+    ];
+    let steps =
+        [("since", Kind::Count, "How many steps are left out at the beginning"), ("limit", Kind::Count, "How many are shown")];
+    let wait = about("Waits until a job has ended.").query(&[("timeout", Kind::Number, "Seconds, at most 60"), CLUSTER]).json();
+    let output = about("A file that the job has made.").file("application/zip");
+    let no_output = || about("Deletes a file that the job has made.").text();
+    let mut routes = Routes::default()
+        .get("/jobs", get_all, about("Lists jobs.").query(&page).json())
+        .get("/jobs/{id}", get_one, about("A job.").query(&[CLUSTER]).json())
+        .delete("/jobs/{id}", delete_one, about("Forgets a job that has ended.").text())
+        .get("/jobs/{id}/wait", get_wait, wait)
+        .get("/jobs/{id}/steps", get_steps, about("What became of each step of a job.").query(&steps).json())
+        .post("/jobs/{id}/priority", post_priority, about("Sets the priority of a job.").text_body(schema::integer()).json())
+        .get("/jobs/{id}/priority", get_output, output.clone())
+        .get("/jobs/{id}/{key}", get_output, output.clone());
+    for (name, action, summary) in ACTIONS {
+        let path = format!("/jobs/{{id}}/{name}");
+        let act = move |rest, caller, path| post_action(rest, caller, path, action);
+        routes = routes.post(&path, act, about(summary).json()).get(&path, get_output, output.clone());
+    }
+    // A name of an output may be that of an action.
+    ACTIONS
+        .into_iter()
+        .map(|(name, ..)| name)
+        .chain(["priority", "steps", "wait", "{key}"])
+        .fold(routes, |routes, key| routes.delete(&format!("/jobs/{{id}}/{key}"), delete_output, no_output()))
 }
+
+const ACTIONS: [(&str, JobAction, &str); 4] = [
+    ("cancel", JobAction::Cancel, "Ends a job."),
+    ("pause", JobAction::Pause, "Stops a job for a while."),
+    ("resume", JobAction::Resume, "Goes on with a paused job."),
+    ("resubmit", JobAction::Resubmit, "Begins a job again that has failed."),
+];
+const CLUSTER: Parameter = ("cluster", Kind::Flag, "Also which process runs it");
 
 /// Arguments of `GET /jobs` that ask for a page.
 const PAGE: [&str; 5] = ["state", "type", "since", "limit", "sort"];

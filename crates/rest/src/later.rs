@@ -1,11 +1,9 @@
 //! Routes of Orthanc that are not built yet: they answer 501, so that a client can tell them from a mistyped path.
 
-use crate::state::Rest;
-use axum::Router;
+use crate::routes::Routes;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use model::{Error, ErrorKind};
-use std::sync::Arc;
+use model::{Error, ErrorKind, Level};
 use web::HttpError;
 
 /// Paths without any built method.
@@ -22,7 +20,6 @@ const PATHS: &[&str] = &[
     "/modalities/{id}/move",
     "/modalities/{id}/query",
     "/modalities/{id}/storage-commitment",
-    "/modalities/{id}/store",
     "/storage-commitment/{*rest}",
     "/dicom-web/{*rest}",
     "/wado",
@@ -46,14 +43,11 @@ const PATHS: &[&str] = &[
 /// Last parts of paths below each level.
 const BELOW: &[&str] = &["anonymize", "modify"];
 
-pub fn routes() -> Router<Arc<Rest>> {
-    let mut router = PATHS.iter().fold(Router::new(), |router, path| router.route(path, any(not_yet)));
-    for folder in ["patients", "studies", "series", "instances"] {
-        for name in BELOW {
-            router = router.route(&format!("/{folder}/{{id}}/{name}"), any(not_yet));
-        }
-    }
-    router
+pub fn routes() -> Routes {
+    let routes = PATHS.iter().fold(Routes::default(), |routes, path| routes.undescribed(path, any(not_yet)));
+    Level::ALL.into_iter().fold(routes, |routes, level| {
+        BELOW.iter().fold(routes, |routes, name| routes.undescribed(&format!("/{}/{{id}}/{name}", level.folder()), any(not_yet)))
+    })
 }
 
 async fn not_yet() -> Response {

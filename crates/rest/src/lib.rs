@@ -1,7 +1,7 @@
 //! Room `rest`: Orthanc's REST API. Each file owns the routes of one area and renders what the engine returns.
 //!
 //! There is no rule about DICOM here, only about the API: arguments, JSON views, headers. Start at [`router`], then
-//! [`resources`]. What is known to Orthanc but not built yet is listed in [`later`] and answers 501.
+//! [`resources`]. Each route stands in its table with its description ([`routes`]), from which [`openapi`] is made. What is known to Orthanc but not built yet is listed in [`later`] and answers 501.
 
 mod archives;
 mod attachments;
@@ -22,12 +22,15 @@ mod maintenance;
 mod metadata;
 mod metrics;
 mod modules;
+mod openapi;
 mod peers;
 mod pieces;
 mod plugins;
 mod reconstruct;
 mod remotes;
 mod resources;
+mod routes;
+mod schema;
 mod send;
 mod slices;
 mod state;
@@ -39,6 +42,7 @@ mod upload;
 mod view;
 mod webdav;
 
+pub use openapi::openapi;
 pub use state::{Plugin, Rest, SystemInfo, WebDav};
 
 use axum::Router;
@@ -47,12 +51,23 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use model::ErrorKind;
+use routes::Routes;
 use std::sync::Arc;
 use web::HttpError;
 
 /// Every route of the API.
 pub fn router(rest: Arc<Rest>) -> Router {
-    Router::new()
+    routes()
+        .into_router()
+        .fallback(unknown)
+        .layer(map_response(plain))
+        .layer(from_fn_with_state(rest.clone(), filter::check))
+        .with_state(rest)
+}
+
+/// The table of all routes.
+fn routes() -> Routes {
+    Routes::default()
         .merge(resources::routes())
         .merge(instances::routes())
         .merge(files::routes())
@@ -80,10 +95,6 @@ pub fn router(rest: Arc<Rest>) -> Router {
         .merge(webdav::routes())
         .merge(maintenance::routes())
         .merge(later::routes())
-        .fallback(unknown)
-        .layer(map_response(plain))
-        .layer(from_fn_with_state(rest.clone(), filter::check))
-        .with_state(rest)
 }
 
 /// Text has the content type that Orthanc gives it, also where it is empty.

@@ -1,9 +1,8 @@
 //! What Orthanc's plugins for maintenance answer about the work that is built in here.
 
+use crate::routes::{Routes, about};
 use crate::state::Rest;
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use engine::sweeps;
 use model::{Error, ErrorKind};
 use serde_json::json;
@@ -11,8 +10,9 @@ use std::sync::Arc;
 use web::error::HttpResult;
 use web::{Caller, Json};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new().route("/plugins/delayed-deletion/status", get(get_delayed_deletion))
+pub fn routes() -> Routes {
+    let status = about("How many files wait to be deleted (`DelayedDeletion`).").json();
+    Routes::default().get("/plugins/delayed-deletion/status", get_delayed_deletion, status)
 }
 
 /// `GET /plugins/delayed-deletion/status`: how many files of all processes wait. `404` unless `DelayedDeletion` is enabled.

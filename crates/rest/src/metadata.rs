@@ -1,11 +1,11 @@
 //! `/{level}/{id}/metadata` (Orthanc book, "Metadata").
 
+use crate::routes::{Kind, Routes, about};
+use crate::schema;
 use crate::state::Rest;
 use crate::target::Target;
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use engine::{annotations, find};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::{Error, ErrorKind, Fields, Level, MetadataValue, Result};
@@ -14,14 +14,29 @@ use std::sync::Arc;
 use web::error::HttpResult;
 use web::{Caller, HttpError, Json, Params};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Level::ALL.into_iter().fold(Router::new(), |router, level| {
-        let folder = level.folder();
-        router
-            .route(&format!("/{folder}/{{id}}/metadata"), get(get_all))
-            .route(&format!("/{folder}/{{id}}/metadata/{{name}}"), get(get_one).put(put_one).delete(delete_one))
+pub fn routes() -> Routes {
+    let all = about("The metadata of a resource.")
+        .query(&[("expand", Kind::Flag, "Also their values"), ("numeric", Kind::Flag, "Numbers instead of names")])
+        .json();
+    let put = about("Sets a metadata.").headers(&[IF_MATCH]).text_body(schema::text()).text();
+    Level::ALL.into_iter().fold(Routes::default(), |routes, level| {
+        let path = format!("/{}/{{id}}/metadata", level.folder());
+        let one = format!("{path}/{{name}}");
+        routes
+            .get(&path, get_all, all.clone())
+            .get(
+                &one,
+                get_one,
+                about("The value of a metadata.").headers(&[IF_NONE_MATCH]).text().answers_nothing(304, UNCHANGED),
+            )
+            .put(&one, put_one, put.clone())
+            .delete(&one, delete_one, about("Removes a metadata.").headers(&[IF_MATCH]).text())
     })
 }
+
+pub const IF_MATCH: (&str, &str) = ("If-Match", "The version that is replaced or removed, as `ETag` named it (`CheckRevisions`)");
+pub const IF_NONE_MATCH: (&str, &str) = ("If-None-Match", "The version that the caller has, as `ETag` named it");
+pub const UNCHANGED: &str = "The version that the caller has is the current one";
 
 const METADATA: Fields = Fields { metadata: true, ..Fields::NONE };
 

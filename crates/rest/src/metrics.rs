@@ -1,12 +1,11 @@
 //! `/tools/metrics`, `/tools/metrics-prometheus`.
 
+use crate::routes::{Routes, about};
 use crate::state::Rest;
 use crate::tools;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use engine::{changes, jobs, settings, statistics};
 use http::header;
 use model::job::JobState;
@@ -17,8 +16,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use web::Caller;
 use web::error::HttpResult;
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new().route("/tools/metrics", get(get_enabled).put(put_enabled)).route("/tools/metrics-prometheus", get(get_metrics))
+pub fn routes() -> Routes {
+    Routes::default()
+        .get("/tools/metrics", get_enabled, about("Whether metrics are collected.").text())
+        .put("/tools/metrics", put_enabled, about("Collects metrics, or not.").text_body(tools::switch()).text())
+        .get("/tools/metrics-prometheus", get_metrics, about("The metrics, for Prometheus.").text())
 }
 
 fn is_on(rest: &Rest) -> bool {

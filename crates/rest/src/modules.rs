@@ -1,11 +1,10 @@
 //! The tags of the DICOM module that belongs to a level, from the first instance at or below it.
 
+use crate::routes::{Routes, about};
 use crate::state::Rest;
-use crate::tags::{options, wanted};
+use crate::tags::{FORMAT, IGNORE_LENGTH, options, wanted};
 use crate::target::Target;
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use dataset::DataSet;
 use dataset::json::orthanc;
 use engine::Ctx;
@@ -15,11 +14,13 @@ use std::sync::Arc;
 use web::error::HttpResult;
 use web::{Caller, Json, Params};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    let router = Router::new().route("/studies/{id}/module-patient", get(get_module_patient));
-    Level::ALL
-        .into_iter()
-        .fold(router, |router, level| router.route(&format!("/{}/{{id}}/module", level.folder()), get(get_module)))
+pub fn routes() -> Routes {
+    let module = |summary| about(summary).query(&FORMAT).query(&[IGNORE_LENGTH]).json();
+    let patient = module("The tags of the patient module, as a file of the study has them.");
+    let routes = Routes::default().get("/studies/{id}/module-patient", get_module_patient, patient);
+    Level::ALL.into_iter().fold(routes, |routes, level| {
+        routes.get(&format!("/{}/{{id}}/module", level.folder()), get_module, module("The tags of the module of the level."))
+    })
 }
 
 async fn module(rest: &Rest, ctx: &Ctx, target: Target, module: Level, params: &Params) -> Result<Json> {

@@ -1,13 +1,14 @@
 //! `/peers`: other Orthancs, what they are and what is sent to them.
 
+use crate::creation;
 use crate::jobs::begin;
-use crate::remotes::json_body;
+use crate::remotes::{EXPAND, json_body};
+use crate::routes::{Routes, about};
+use crate::schema;
 use crate::send::{asked, bad};
 use crate::state::Rest;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::routing::{get, post};
 use engine::jobs::kinds::OrthancPeerStore;
 use engine::{peers, remotes};
 use http::header;
@@ -21,14 +22,44 @@ use web::{Caller, Json, Params};
 /// What can be asked of a peer (Orthanc: `GET /peers/{id}`).
 const OPERATIONS: &[&str] = &["configuration", "store", "store-straight", "system"];
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new()
-        .route("/peers", get(get_peers))
-        .route("/peers/{id}", get(get_operations).put(put_peer).delete(delete_peer))
-        .route("/peers/{id}/configuration", get(get_configuration))
-        .route("/peers/{id}/system", get(get_system))
-        .route("/peers/{id}/store", post(post_store))
-        .route("/peers/{id}/store-straight", post(post_straight))
+pub fn routes() -> Routes {
+    let headers = schema::any_of(&[schema::map(schema::text()), schema::list(schema::text())]);
+    let peer = schema::object(
+        &["Url"],
+        vec![
+            ("CertificateFile", schema::text()),
+            ("CertificateKeyFile", schema::text()),
+            ("CertificateKeyPassword", schema::text()),
+            ("HttpHeaders", headers),
+            ("Password", schema::text()),
+            ("Pkcs11", schema::flag()),
+            ("Timeout", schema::count()),
+            ("Url", schema::text()),
+            ("Username", schema::text()),
+        ],
+    );
+    let mut send = vec![
+        ("Compress", schema::flag()),
+        ("Permissive", schema::flag()),
+        ("Resources", schema::list(schema::text())),
+        ("Transcode", schema::text()),
+    ];
+    send.extend(creation::members());
+    let send = schema::any_of(&[schema::object(&["Resources"], send), schema::list(schema::text()), schema::text()]);
+    let straight = about("Sends a DICOM file, which is not stored, to a peer.").body("application/dicom", schema::bytes());
+    Routes::default()
+        .get("/peers", get_peers, about("The peers.").query(&[EXPAND]).json())
+        .get("/peers/{id}", get_operations, about("What can be asked of a peer.").json())
+        .put(
+            "/peers/{id}",
+            put_peer,
+            about("Sets a peer.").json_body(schema::any_of(&[peer, schema::list(schema::text())])).text(),
+        )
+        .delete("/peers/{id}", delete_peer, about("Forgets a peer.").text())
+        .get("/peers/{id}/configuration", get_configuration, about("A peer, without its secrets.").json())
+        .get("/peers/{id}/system", get_system, about("What a peer says of itself.").json().calls_another_server())
+        .post("/peers/{id}/store", post_store, about("Sends resources to a peer.").json_body(send).json().calls_another_server())
+        .post("/peers/{id}/store-straight", post_straight, straight.json().calls_another_server())
 }
 
 /// `GET /peers`: names, or definitions without secrets with `?expand`.

@@ -1,10 +1,9 @@
 //! `/plugins`: what is built in here and a plugin in Orthanc.
 
+use crate::routes::{Routes, about};
 use crate::state::Rest;
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use http::header;
 use model::ErrorKind;
 use serde_json::json;
@@ -15,11 +14,12 @@ use web::error::HttpResult;
 /// Orthanc lists the script with what plugins add to its pages as if it were one.
 const SCRIPT: &str = "explorer.js";
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new()
-        .route("/plugins", get(get_all))
-        .route("/plugins/{id}", get(get_one))
-        .route("/plugins/explorer.js", get(get_script))
+pub fn routes() -> Routes {
+    let script = about("What plugins add to Orthanc Explorer: nothing.").answers(200, "application/javascript", "A comment");
+    Routes::default()
+        .get("/plugins", get_all, about("The plugins of Orthanc whose work is built in.").json())
+        .get("/plugins/{id}", get_one, about("One of these plugins.").json())
+        .get("/plugins/explorer.js", get_script, script)
 }
 
 /// `GET /plugins`: their names.

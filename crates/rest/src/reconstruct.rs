@@ -1,11 +1,11 @@
 //! `/{level}/{id}/reconstruct`, `/tools/reconstruct`: the index is told again what the files say.
 
+use crate::routes::{Routes, about};
+use crate::schema;
 use crate::state::Rest;
 use crate::target::Target;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::routing::post;
 use engine::reconstruct::{self, Files, Reach};
 use model::{Error, ErrorKind, Level, Result};
 use serde_json::Value;
@@ -13,11 +13,15 @@ use std::sync::Arc;
 use web::Caller;
 use web::error::HttpResult;
 
-pub fn routes() -> Router<Arc<Rest>> {
-    let router = Router::new().route("/tools/reconstruct", post(post_everything));
-    Level::ALL
-        .into_iter()
-        .fold(router, |router, level| router.route(&format!("/{}/{{id}}/reconstruct", level.folder()), post(post_one)))
+pub fn routes() -> Routes {
+    let wanted =
+        schema::object(&[], vec![("LimitToThisLevelMainDicomTags", schema::flag()), ("ReconstructFiles", schema::flag())]);
+    let post = |summary| about(summary).body("application/json", wanted.clone()).text();
+    let everything = post("Reads all files again, and puts right what the index says of them.");
+    Level::ALL.into_iter().fold(Routes::default().post("/tools/reconstruct", post_everything, everything), |routes, level| {
+        let about = post("Reads the files of a resource again, and puts right what the index says of them.");
+        routes.post(&format!("/{}/{{id}}/reconstruct", level.folder()), post_one, about)
+    })
 }
 
 /// What the body asks for.

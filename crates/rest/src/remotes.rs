@@ -1,10 +1,10 @@
 //! `/modalities`, `/tools/dicom-echo`: the other DICOM nodes.
 
+use crate::routes::{Kind, Parameter, Routes, about};
+use crate::schema;
 use crate::state::Rest;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::routing::{get, post};
 use engine::scu::{self, EchoOptions};
 use engine::{Modality, modality, remotes};
 use model::{Error, ErrorKind, Result};
@@ -31,13 +31,57 @@ const OPERATIONS: &[&str] = &[
     "store-straight",
 ];
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new()
-        .route("/modalities", get(get_modalities))
-        .route("/modalities/{id}", get(get_operations).put(put_modality).delete(delete_modality))
-        .route("/modalities/{id}/configuration", get(get_configuration))
-        .route("/modalities/{id}/echo", post(post_echo))
-        .route("/tools/dicom-echo", post(post_tools_echo))
+pub fn routes() -> Routes {
+    let echo = vec![("CheckFind", schema::flag()), ("Timeout", schema::count())];
+    let mut node = definition();
+    node.extend(echo.clone());
+    let check = about("Asks a DICOM node whether it is there (C-ECHO).").body("application/json", schema::object(&[], echo));
+    let check_other = about("Asks a DICOM node that the body describes whether it is there (C-ECHO).");
+    let put = about("Sets a DICOM node.").json_body(schema::any_of(&[
+        schema::object(&["AET", "Host", "Port"], definition()),
+        schema::list(schema::any_of(&[schema::text(), schema::count()])),
+    ]));
+    Routes::default()
+        .get("/modalities", get_modalities, about("The DICOM nodes.").query(&[EXPAND]).json())
+        .get("/modalities/{id}", get_operations, about("What can be asked of a DICOM node.").json())
+        .put("/modalities/{id}", put_modality, put.text())
+        .delete("/modalities/{id}", delete_modality, about("Forgets a DICOM node.").text())
+        .get("/modalities/{id}/configuration", get_configuration, about("A DICOM node.").json())
+        .post("/modalities/{id}/echo", post_echo, check.json().calls_another_server())
+        .post(
+            "/tools/dicom-echo",
+            post_tools_echo,
+            check_other.json_body(schema::object(&["AET", "Host", "Port"], node)).json().calls_another_server(),
+        )
+}
+
+pub(crate) const EXPAND: Parameter = ("expand", Kind::Flag, "Also what they are");
+
+/// What [`Modality::parse`] reads.
+fn definition() -> Vec<(&'static str, Value)> {
+    let mut members = vec![
+        ("AET", schema::text()),
+        ("Host", schema::text()),
+        ("LocalAet", schema::text()),
+        ("Manufacturer", schema::text()),
+        ("Port", json!({ "type": "integer", "minimum": 1, "maximum": 65535 })),
+        ("RetrieveMethod", schema::one_of(&["C-MOVE", "C-GET", "SystemDefault"])),
+        ("Timeout", schema::count()),
+        ("UseDicomTls", schema::flag()),
+    ];
+    let allow = [
+        "AllowEcho",
+        "AllowEventReport",
+        "AllowFind",
+        "AllowFindWorklist",
+        "AllowGet",
+        "AllowMove",
+        "AllowNAction",
+        "AllowStore",
+        "AllowTranscoding",
+    ];
+    members.extend(allow.map(|name| (name, schema::flag())));
+    members
 }
 
 /// The body as JSON.

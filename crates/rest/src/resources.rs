@@ -1,14 +1,13 @@
 //! `/patients`, `/studies`, `/series`, `/instances`: lists, records, hierarchy, deletion, statistics, labels.
 
 use crate::fields::{self, RECORD, Show, requested_tags};
+use crate::routes::{Kind, Routes, about};
 use crate::state::Rest;
 use crate::target::{AtLevel, Target};
 use crate::tools;
 use crate::view;
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use axum::routing::get;
 use engine::annotations::{self, LabelChange};
 use engine::{Query, delete, find, statistics};
 use http::StatusCode;
@@ -18,32 +17,47 @@ use std::sync::Arc;
 use web::error::HttpResult;
 use web::{Caller, Json, Params};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    let mut router = Router::new();
+pub fn routes() -> Routes {
+    let list = about("Lists all of a level.")
+        .query(&[
+            ("since", Kind::Count, "How many are left out at the beginning; together with `limit`"),
+            ("limit", Kind::Count, "How many are shown at most; 0 for all"),
+        ])
+        .query(&fields::SHOW)
+        .query(&view::FORMAT)
+        .json();
+    let related = |summary| about(summary).query(&fields::SHOW).query(&view::FORMAT).json();
+    let mut routes = Routes::default();
     for level in Level::ALL {
-        let folder = level.folder();
-        if level != Level::Instance {
-            router = router.route(&format!("/{folder}"), get(get_list));
-        }
-        router = router
-            .route(&format!("/{folder}/{{id}}"), get(get_one).delete(delete_one))
-            .route(&format!("/{folder}/{{id}}/statistics"), get(get_statistics))
-            .route(&format!("/{folder}/{{id}}/labels"), get(get_labels))
-            .route(&format!("/{folder}/{{id}}/labels/{{label}}"), get(get_label).put(put_label).delete(delete_label));
+        let all = format!("/{}", level.folder());
+        let (one, label) = (format!("{all}/{{id}}"), format!("{all}/{{id}}/labels/{{label}}"));
+        routes = routes
+            .get(&all, get_list, list.clone())
+            .get(&one, get_one, about("The record of a resource.").query(&[fields::REQUESTED]).query(&view::FORMAT).json())
+            .delete(&one, delete_one, about("Deletes a resource and all below it.").json())
+            .get(&format!("{one}/statistics"), get_statistics, about("Counts and sizes of what is below.").json())
+            .get(&format!("{one}/labels"), get_labels, about("The labels of a resource.").json())
+            .get(&label, get_label, about("Whether a label is set: 404 if not.").text())
+            .put(&label, put_label, about("Sets a label.").text())
+            .delete(&label, delete_label, about("Removes a label.").text());
         for other in Level::ALL {
             if other < level {
-                let name = other.name().to_lowercase();
-                router = router.route(&format!("/{folder}/{{id}}/{name}"), get(get_ancestor));
+                let path = format!("{one}/{}", other.name().to_lowercase());
+                routes = routes.get(&path, get_ancestor, related("The record of what is above at this level."));
             } else if other > level {
-                router = router.route(&format!("/{folder}/{{id}}/{}", other.folder()), get(get_descendants));
+                let path = format!("{one}/{}", other.folder());
+                routes = routes.get(&path, get_descendants, related("The records of what is below at this level."));
             }
         }
     }
-    router.route("/patients/{id}/protected", get(get_protected).put(put_protected)).route("/statistics", get(get_totals))
+    routes
+        .get("/patients/{id}/protected", get_protected, about("Whether a patient is kept when room is needed.").text())
+        .put("/patients/{id}/protected", put_protected, about("Protects a patient, or not.").text_body(tools::switch()).text())
+        .get("/statistics", get_totals, about("Counts and sizes of everything.").json())
 }
 
 /// `GET /{level}`: ids, or records with `?expand`; `?since` and `?limit` page.
-pub(crate) async fn get_list(
+async fn get_list(
     State(rest): State<Arc<Rest>>,
     Caller(ctx): Caller,
     AtLevel(level): AtLevel,

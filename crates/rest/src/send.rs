@@ -3,11 +3,11 @@
 
 use crate::creation::{self, Fields};
 use crate::jobs::begin;
+use crate::routes::{Routes, about};
+use crate::schema;
 use crate::state::Rest;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::routing::post;
 use engine::jobs::kinds::DicomModalityStore;
 use engine::send::SendOptions;
 use engine::{remotes, straight};
@@ -19,8 +19,29 @@ use web::body::MaxBody;
 use web::error::HttpResult;
 use web::{Caller, Json};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new().route("/modalities/{id}/store", post(post_store)).route("/modalities/{id}/store-straight", post(post_straight))
+pub fn routes() -> Routes {
+    let mut members = vec![
+        ("Resources", schema::list(schema::text())),
+        ("CalledAet", schema::text()),
+        ("Host", schema::text()),
+        ("LocalAet", schema::text()),
+        ("MoveOriginatorAet", schema::text()),
+        ("MoveOriginatorID", schema::count()),
+        ("Permissive", schema::flag()),
+        ("Port", schema::count()),
+        ("StorageCommitment", schema::flag()),
+        ("Timeout", schema::count()),
+    ];
+    members.extend(creation::members());
+    let body = schema::any_of(&[schema::object(&["Resources"], members), schema::list(schema::text()), schema::text()]);
+    let store = about("Sends resources to a DICOM node.").json_body(body).json().calls_another_server();
+    let straight =
+        about("Sends a DICOM file, which is not stored, to a DICOM node.").body("application/dicom", schema::bytes()).json();
+    Routes::default().post("/modalities/{id}/store", post_store, store).post(
+        "/modalities/{id}/store-straight",
+        post_straight,
+        straight.calls_another_server(),
+    )
 }
 
 pub(crate) fn bad(message: impl Into<String>) -> Error {

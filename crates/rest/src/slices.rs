@@ -1,10 +1,9 @@
 //! `/series/{id}/ordered-slices`.
 
+use crate::routes::{Routes, about};
 use crate::state::Rest;
 use crate::target::Target;
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use engine::slices::{self, Kind};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -14,8 +13,13 @@ use web::{Caller, Json};
 /// Frames that are listed one by one; a file may claim any number of them.
 const MAX_LISTED_FRAMES: u32 = 100_000;
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new().route("/series/{id}/ordered-slices", get(get_ordered))
+pub fn routes() -> Routes {
+    let ordered = about("The files and frames of a series in the order of their positions.").json().answers(
+        500,
+        "application/json",
+        "Nothing tells the order",
+    );
+    Routes::default().get("/series/{id}/ordered-slices", get_ordered, ordered)
 }
 
 /// `GET /series/{id}/ordered-slices`: files and frames in the order of their positions.

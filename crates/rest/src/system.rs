@@ -1,10 +1,9 @@
 //! `/`, `/system`, health probes.
 
+use crate::routes::{Routes, about};
 use crate::state::Rest;
-use axum::Router;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
 use engine::{Ctx, statistics};
 use http::{StatusCode, header};
 use model::Level;
@@ -17,12 +16,12 @@ const ORTHANC_VERSION: &str = "1.13.0";
 /// Orthanc's number for it.
 const API_VERSION: u32 = 31;
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new()
-        .route("/", get(get_root))
-        .route("/system", get(get_system))
-        .route("/healthz", get(get_health))
-        .route("/readyz", get(get_ready))
+pub fn routes() -> Routes {
+    Routes::default()
+        .get("/", get_root, about("A page for people.").answers(200, "text/html", "The page"))
+        .get("/system", get_system, about("What the server is and can do.").json())
+        .get("/healthz", get_health, about("Whether the process lives.").text())
+        .get("/readyz", get_ready, about("Whether the process can do its work: 503 if not.").text())
 }
 
 /// `GET /`: one small page.

@@ -1,13 +1,12 @@
 //! The data set of an instance: all tags, single values, the file meta information.
 
 use crate::fields;
+use crate::routes::{Kind, Parameter, Routes, about};
 use crate::state::Rest;
 use crate::target::Target;
 use crate::view::format;
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use bytes::Bytes;
 use dataset::json::{Format, JsonOptions, orthanc};
 use dataset::{DataSet, Element, Value};
@@ -22,14 +21,29 @@ use web::{Caller, Json, Params};
 /// Longer text values are `TooLong` unless `?ignore-length` names their tag (Orthanc: `/tags`).
 const MAX_VALUE_BYTES: usize = 256;
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new()
-        .route("/instances/{id}/tags", get(get_tags))
-        .route("/instances/{id}/simplified-tags", get(get_simplified_tags))
-        .route("/instances/{id}/header", get(get_header))
-        .route("/instances/{id}/content", get(get_content_root))
-        .route("/instances/{id}/content/{*path}", get(get_content))
+pub fn routes() -> Routes {
+    let whole = ("whole", Kind::Flag, "Also what follows the pixel data");
+    let tags = about("The tags of an instance, by number.").query(&FORMAT).query(&[IGNORE_LENGTH, whole]).json();
+    let simplified = about("The tags of an instance, by name.").query(&[IGNORE_LENGTH, whole]).json();
+    let header = about("The file meta information of an instance (PS3.10 7.1).").query(&FORMAT).json();
+    let value = about("The value of a tag, the items of a sequence, or the tags of an item.").json().answers(
+        200,
+        "application/octet-stream",
+        "A value",
+    );
+    Routes::default()
+        .get("/instances/{id}/tags", get_tags, tags)
+        .get("/instances/{id}/simplified-tags", get_simplified_tags, simplified)
+        .get("/instances/{id}/header", get_header, header)
+        .get("/instances/{id}/content", get_content_root, about("The numbers of the tags of an instance.").json())
+        .get("/instances/{id}/content/{*path}", get_content, value)
 }
+
+/// Arguments that [`wanted`] reads.
+pub(crate) const FORMAT: [Parameter; 2] =
+    [("simplify", Kind::Flag, "Tags by name, values only"), ("short", Kind::Flag, "Tags by number, values only")];
+/// The argument that [`options`] reads.
+pub(crate) const IGNORE_LENGTH: Parameter = ("ignore-length", Kind::Text, "Tags whose values are shown at any length: `A,B`");
 
 pub(crate) fn options(rest: &Rest, params: &Params) -> Result<JsonOptions> {
     let names = params.get("ignore-length").unwrap_or_default();

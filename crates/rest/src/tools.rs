@@ -1,10 +1,10 @@
 //! `/tools`: clock, identifiers, scripts, settings, logs, shutdown.
 
+use crate::routes::{Kind, Routes, about};
+use crate::schema;
 use crate::state::Rest;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::routing::{get, post};
 use engine::logs::{Category, Verbosity};
 use engine::{annotations, script, settings};
 use http::Uri;
@@ -15,25 +15,59 @@ use std::sync::atomic::Ordering::Relaxed;
 use web::error::HttpResult;
 use web::{Caller, Json, Params};
 
-pub fn routes() -> Router<Arc<Rest>> {
-    let router = Category::ALL.into_iter().fold(Router::new(), |router, category| {
-        router.route(&format!("/tools/log-level-{}", category.name()), get(get_log_level).put(put_log_level))
-    });
-    router
-        .route("/tools", get(get_tools))
-        .route("/tools/log-level", get(get_log_level).put(put_log_level))
-        .route("/tools/now", get(get_now))
-        .route("/tools/now-local", get(get_now_local))
-        .route("/tools/generate-uid", get(get_uid))
-        .route("/tools/labels", get(get_labels))
-        .route("/tools/shutdown", post(post_shutdown))
-        .route("/tools/reset", post(post_reset))
-        .route("/tools/execute-script", post(post_script))
-        .route("/tools/default-encoding", get(get_encoding).put(put_encoding))
-        .route("/tools/accepted-transfer-syntaxes", get(get_syntaxes).put(put_syntaxes))
-        .route("/tools/accepted-sop-classes", get(get_sop_classes))
-        .route("/tools/unknown-sop-class-accepted", get(get_unknown).put(put_unknown))
-        .route("/tools/invalidate-tags", post(post_invalidate))
+pub fn routes() -> Routes {
+    let level = ("level", Kind::OneOf(&["patient", "study", "series", "instance"]), "What the identifier is for");
+    let syntaxes = about("Sets which transfer syntaxes are accepted: one, or an array with wildcards.").text_body(schema::text());
+    let script = about("Runs Lua (`ExecuteLuaEnabled`).").text_body(schema::text()).text().answers(
+        500,
+        "application/json",
+        "The script fails",
+    );
+    let log = |routes: Routes, path: &str| {
+        let put = about("Sets how much is logged.").text_body(schema::one_of(&["default", "verbose", "trace"])).text();
+        routes.get(path, get_log_level, about("How much is logged.").text()).put(path, put_log_level, put)
+    };
+    let routes = Category::ALL
+        .into_iter()
+        .fold(Routes::default(), |routes, category| log(routes, &format!("/tools/log-level-{}", category.name())));
+    log(routes, "/tools/log-level")
+        .get("/tools", get_tools, about("What is below.").json())
+        .get("/tools/now", get_now, about("The time (UTC).").text())
+        .get("/tools/now-local", get_now_local, about("The time where the server is.").text())
+        .get("/tools/generate-uid", get_uid, about("A new identifier.").required(level).text())
+        .get("/tools/labels", get_labels, about("All labels that any resource has.").json())
+        .post("/tools/shutdown", post_shutdown, about("Stops the process.").json())
+        .post(
+            "/tools/reset",
+            post_reset,
+            about("Stops the process and starts it with its configuration as it is by then.").json(),
+        )
+        .post("/tools/execute-script", post_script, script)
+        .get("/tools/default-encoding", get_encoding, about("The character set of files that name none.").text())
+        .put(
+            "/tools/default-encoding",
+            put_encoding,
+            about("Sets the character set of files that name none.").text_body(schema::text()).text(),
+        )
+        .get("/tools/accepted-transfer-syntaxes", get_syntaxes, about("Which transfer syntaxes are accepted.").json())
+        .put(
+            "/tools/accepted-transfer-syntaxes",
+            put_syntaxes,
+            syntaxes.body("application/json", schema::list(schema::text())).json(),
+        )
+        .get("/tools/accepted-sop-classes", get_sop_classes, about("Which SOP classes are accepted.").json())
+        .get("/tools/unknown-sop-class-accepted", get_unknown, about("Whether other SOP classes are accepted.").text())
+        .put(
+            "/tools/unknown-sop-class-accepted",
+            put_unknown,
+            about("Accepts other SOP classes, or not.").text_body(switch()).text(),
+        )
+        .post("/tools/invalidate-tags", post_invalidate, about("Does nothing: no tags are kept.").text())
+}
+
+/// What [`flag`] reads.
+pub(crate) fn switch() -> Value {
+    schema::one_of(&["1", "0", "true", "false"])
 }
 
 /// What is below `/tools`, built or not.

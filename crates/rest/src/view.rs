@@ -1,6 +1,7 @@
 //! JSON views of resources (Orthanc: `GET /patients/{id}`, `/tools/find` "ResponseContent").
 
 use crate::fields::Show;
+use crate::routes::{Kind, Parameter};
 use crate::state::Rest;
 use dataset::json::Format;
 use engine::{Ctx, Found, digests, find};
@@ -8,6 +9,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{ContentType, Error, Level, MetadataKind, Resource, Result, TagMap};
 use serde_json::{Map, Value, json};
 use web::Params;
+
+/// Arguments that [`format`] reads.
+pub const FORMAT: [Parameter; 2] =
+    [("short", Kind::Flag, "Tags by number, values only"), ("full", Kind::Flag, "Tags by number, with their names and types")];
 
 /// How tags are written: `?short`, `?full`, or by name. Orthanc: whatever their values.
 pub fn format(params: &Params) -> Format {

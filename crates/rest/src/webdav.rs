@@ -4,9 +4,9 @@
 //! Locks are answered and not kept, since nothing that can be written is ever read back.
 
 use crate::fields::RECORD;
+use crate::routes::Routes;
 use crate::state::{Rest, WebDav};
 use crate::{files, upload, view};
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -32,8 +32,8 @@ const LONGEST_PART: usize = 255;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const METHODS: &str = "GET, PUT, DELETE, OPTIONS, PROPFIND, HEAD, LOCK, UNLOCK, PROPPATCH, MKCOL";
 
-pub fn routes() -> Router<Arc<Rest>> {
-    Router::new().route("/webdav", any(serve)).route("/webdav/{*path}", any(serve))
+pub fn routes() -> Routes {
+    Routes::default().undescribed("/webdav", any(serve)).undescribed("/webdav/{*path}", any(serve))
 }
 
 async fn serve(State(rest): State<Arc<Rest>>, Caller(mut ctx): Caller, params: Params, request: Request) -> HttpResult<Response> {

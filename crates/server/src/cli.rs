@@ -16,6 +16,8 @@ pub enum Action {
     WriteConfig(PathBuf),
     /// Show the configuration in force, without secrets.
     PrintConfig,
+    /// Write the description of the REST API to a file, or to standard output (`-`).
+    WriteOpenApi(PathBuf),
     /// Print the names and versions.
     Version,
 }
@@ -44,7 +46,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
         _ if matches.get_flag("version") => Action::Version,
         Some(file) => Action::WriteConfig(file),
         None if matches.get_flag("print-config") => Action::PrintConfig,
-        None => Action::Serve,
+        None => path("openapi").map_or(Action::Serve, Action::WriteOpenApi),
     };
     let target = match (path("logfile"), path("logdir")) {
         (Some(file), _) => LogTarget::File(file),
@@ -114,6 +116,7 @@ fn command() -> Command {
         )
         .arg(path("config", "FILE", "Write a commented configuration to FILE (- for standard output) and exit"))
         .arg(flag("print-config", "Print the configuration in force, secrets masked, and exit"))
+        .arg(path("openapi", "FILE", "Write a description of the REST API (OpenAPI 3) to FILE (- for standard output) and exit"))
         .arg(flag("verbose", "Log each request, association and job"))
         .arg(flag("trace", "Log everything"))
         .arg(path("logdir", "FOLDER", "Log to a new file in FOLDER instead of standard error"))
@@ -162,6 +165,7 @@ mod tests {
         assert_eq!(parsed("--config=x.json").unwrap().action, Action::WriteConfig("x.json".into()));
         assert_eq!(parsed("--config=-").unwrap().action, Action::WriteConfig("-".into()));
         assert_eq!(parsed("--print-config a.json").unwrap().action, Action::PrintConfig);
+        assert_eq!(parsed("--openapi=x.json").unwrap().action, Action::WriteOpenApi("x.json".into()));
         assert_eq!(parsed("--version").unwrap().action, Action::Version);
         assert!(parsed("--help").is_err() && parsed("--nonsense").is_err() && parsed("--config").is_err());
     }

@@ -10,6 +10,7 @@ mod wire;
 
 use anyhow::Context;
 use cli::{Action, Cli};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -37,10 +38,8 @@ fn failure() -> ExitCode {
 fn act(cli: &Cli) -> anyhow::Result<()> {
     match &cli.action {
         Action::Version => print(&format!("pleiad {} (Orthanc API {})\n", env!("CARGO_PKG_VERSION"), run::ORTHANC_VERSION)),
-        Action::WriteConfig(path) if path.as_os_str() == "-" => print(config::sample::TEXT),
-        Action::WriteConfig(path) => {
-            std::fs::write(path, config::sample::TEXT).with_context(|| format!("cannot write {}", path.display()))
-        }
+        Action::WriteConfig(path) => write(path, config::sample::TEXT),
+        Action::WriteOpenApi(path) => write(path, &format!("{:#}\n", rest::openapi())),
         Action::PrintConfig => {
             let settings = settings(cli)?;
             settings.warnings.iter().for_each(|warning| eprintln!("pleiad: {warning}"));
@@ -71,6 +70,14 @@ fn serve(cli: &Cli, mut settings: config::Settings, logs: &telemetry::Filter) ->
 fn settings(cli: &Cli) -> anyhow::Result<config::Settings> {
     let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     config::load(&cli.configuration, &environment.collect()).context("the configuration is refused")
+}
+
+/// Writes to a file, or to standard output (`-`).
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if path.as_os_str() == "-" {
+        return print(text);
+    }
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Prints, and does not mind a reader that has had enough.
