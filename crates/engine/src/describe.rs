@@ -3,7 +3,7 @@
 use crate::Engine;
 use dataset::{DataSet, Header, Value};
 use model::instance::InstanceIds;
-use model::{Error, ErrorKind, Level, MetadataKind, OrthancId, Result, TagMap, tags};
+use model::{AttachmentId, Error, ErrorKind, Level, MainTags, MetadataKind, OrthancId, Reread, Result, TagMap, tags};
 use std::collections::BTreeMap;
 
 /// What a file says.
@@ -18,14 +18,34 @@ pub(crate) struct Description {
     pub(crate) metadata: [BTreeMap<MetadataKind, Option<String>>; 4],
 }
 
-/// Describes a file by its header.
+/// Which tags rows keep, with the `MainDicomTagsSignature` of each level.
+pub(crate) struct Kept {
+    pub(crate) tags: MainTags,
+    signatures: [String; 4],
+}
+
+impl Kept {
+    pub(crate) fn new(tags: MainTags) -> Self {
+        Self { signatures: Level::ALL.map(|level| tags.signature(level)), tags }
+    }
+}
+
+/// Describes a file by its header, as the configuration wants rows to be.
 ///
 /// # Errors
 /// As [`identify`].
 pub(crate) fn describe(eng: &Engine, header: &Header) -> Result<Description> {
+    describe_as(eng, header, &eng.kept)
+}
+
+/// The same for rows with these tags.
+///
+/// # Errors
+/// As [`identify`].
+pub(crate) fn describe_as(eng: &Engine, header: &Header, kept: &Kept) -> Result<Description> {
     let data = &header.dataset;
     let ids = identify(data)?;
-    let main = Level::ALL.map(|level| main_tags(eng, data, level));
+    let main = Level::ALL.map(|level| main_tags(kept, data, level));
     let number = |tag| main[Level::Instance as usize].get(tag).and_then(|v| v.trim().parse::<i64>().ok());
     let mut description = Description {
         ids,
@@ -35,17 +55,22 @@ pub(crate) fn describe(eng: &Engine, header: &Header) -> Result<Description> {
         tags: main,
         metadata: Default::default(),
     };
-    description.metadata = metadata(eng, header, &description);
+    description.metadata = metadata(eng, header, kept, &description);
     Ok(description)
 }
 
 /// What Orthanc records beside the tags.
-fn metadata(eng: &Engine, header: &Header, description: &Description) -> [BTreeMap<MetadataKind, Option<String>>; 4] {
+fn metadata(
+    eng: &Engine,
+    header: &Header,
+    kept: &Kept,
+    description: &Description,
+) -> [BTreeMap<MetadataKind, Option<String>>; 4] {
     use MetadataKind as M;
     let mut levels = Level::ALL.map(|level| {
         BTreeMap::from([
-            (M::MAIN_DICOM_TAGS_SIGNATURE, Some(eng.signatures[level as usize].clone())),
-            (M::MAIN_DICOM_SEQUENCES, main_sequences(eng, &header.dataset, level)),
+            (M::MAIN_DICOM_TAGS_SIGNATURE, Some(kept.signatures[level as usize].clone())),
+            (M::MAIN_DICOM_SEQUENCES, main_sequences(eng, kept, &header.dataset, level)),
         ])
     });
     let expected = description.expected_instances.map(|n| n.to_string());
@@ -61,6 +86,22 @@ fn metadata(eng: &Engine, header: &Header, description: &Description) -> [BTreeM
         (M::PIXEL_DATA_VR, pixel.filter(|p| is_unusual(header, p)).map(|p| p.vr.to_string().to_owned())),
     ]);
     levels
+}
+
+impl Description {
+    /// What rows of these levels are to repeat. `blob`: the file that was described.
+    pub(crate) fn into_reread(self, blob: AttachmentId, levels: Vec<Level>) -> Reread {
+        Reread {
+            ids: self.ids,
+            blob,
+            levels,
+            tags: self.tags,
+            sop_class_uid: self.sop_class_uid,
+            expected_instances: self.expected_instances,
+            index_in_series: self.index_in_series,
+            metadata: self.metadata,
+        }
+    }
 }
 
 /// The public ids of a data set (Orthanc book, "Orthanc identifiers"): blanks around the DICOM identifiers do not count.
@@ -85,8 +126,8 @@ pub fn identify(data: &DataSet) -> Result<InstanceIds> {
     })
 }
 
-fn main_tags(eng: &Engine, data: &DataSet, level: Level) -> TagMap {
-    let wanted = eng.config.main_tags.of(level);
+fn main_tags(kept: &Kept, data: &DataSet, level: Level) -> TagMap {
+    let wanted = kept.tags.of(level);
     wanted.iter().filter_map(|tag| data.text(*tag).map(|text| (*tag, text.trim().to_owned()))).collect()
 }
 
@@ -98,9 +139,9 @@ fn is_unusual(header: &Header, pixel: &dataset::PixelElement) -> bool {
 }
 
 /// The sequences among the main DICOM tags of a level, as Orthanc keeps them: its full JSON in a member.
-fn main_sequences(eng: &Engine, data: &DataSet, level: Level) -> Option<String> {
+fn main_sequences(eng: &Engine, kept: &Kept, data: &DataSet, level: Level) -> Option<String> {
     let mut found = DataSet::new();
-    for tag in eng.config.main_tags.of(level) {
+    for tag in kept.tags.of(level) {
         if let Some(element) = data.get(*tag).filter(|e| matches!(e.value, Value::Items(_))) {
             found.put(element.clone());
         }

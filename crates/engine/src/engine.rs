@@ -1,6 +1,7 @@
 //! The engine: a bag of parts that every use case takes.
 
 use crate::blobs::BlobNames;
+use crate::describe::Kept;
 use crate::jobs::{JobsConfig, LocalNode};
 use crate::logs::LogLevels;
 use crate::modality::Modality;
@@ -11,7 +12,7 @@ use dataset::{CharacterSet, Dictionary, ReadOptions};
 use model::event::EventKinds;
 use model::metadata::MetadataNames;
 use model::ports::{Hooks, HttpClient, Index, StorageArea};
-use model::{Error, ErrorKind, Level, MainTags, Origin, Overwrite, Quota, Result};
+use model::{Error, ErrorKind, MainTags, Origin, Overwrite, Quota, Result};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -159,16 +160,16 @@ pub struct Engine {
     pub(crate) node: LocalNode,
     /// What scripts listen to, as this process told the others; `None` before the first time.
     pub(crate) listening: Mutex<Option<EventKinds>>,
-    /// `MainDicomTagsSignature` by level, made once.
-    pub(crate) signatures: [String; 4],
+    /// The tags of [`EngineConfig::main_tags`].
+    pub(crate) kept: Kept,
 }
 
 impl Engine {
     pub fn new(parts: Parts) -> Self {
         parts.index.set_quota(parts.config.quota);
-        let signatures = Level::ALL.map(|l| parts.config.main_tags.signature(l));
         Self {
             blobs: BlobNames::new(parts.index.clone()),
+            kept: Kept::new(parts.config.main_tags.clone()),
             settings: Settings::new(&parts.config),
             node: LocalNode::new(&parts.config.jobs),
             index: parts.index,
@@ -178,7 +179,6 @@ impl Engine {
             config: parts.config,
             metrics: Metrics::default(),
             listening: Mutex::default(),
-            signatures,
         }
     }
 

@@ -10,7 +10,8 @@ use dataset::{DataSet, Tag, VR, Value};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::matching::{Ranges, matches, parse_rule};
 use model::query::{LabelsRule, MetadataConstraint, OrderBy, TagConstraint};
-use model::{Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result, TagMap, tags};
+use model::{Error, ErrorKind, Fields, FindRequest, Level, MainTags, MetadataKind, OrthancId, Resource, Result, TagMap, tags};
+use serde_json::{Map, Value as Json};
 
 /// Files that are read at once for one answer.
 pub const PARALLEL_READS: usize = 4;
@@ -64,8 +65,10 @@ pub struct Found {
     pub resource: Resource,
     /// The values of `Query::requested` that exist.
     pub requested: TagMap,
-    /// Those of them that are sequences.
+    /// Those of them that are sequences, read from the file.
     pub requested_items: DataSet,
+    /// Those that are sequences and are kept in the index, as Orthanc's full JSON.
+    pub requested_sequences: Map<String, Json>,
     /// Those that the file does not have; `None` if nothing was requested.
     pub requested_missing: Option<Vec<Tag>>,
 }
@@ -73,7 +76,13 @@ pub struct Found {
 impl Found {
     /// A resource of which no more tags were requested.
     pub(crate) fn bare(resource: Resource) -> Self {
-        Self { resource, requested: TagMap::new(), requested_items: DataSet::new(), requested_missing: None }
+        Self {
+            resource,
+            requested: TagMap::new(),
+            requested_items: DataSet::new(),
+            requested_sequences: Map::new(),
+            requested_missing: None,
+        }
     }
 }
 
@@ -84,7 +93,7 @@ impl Found {
 pub async fn find(eng: &Engine, ctx: &Ctx, query: &Query) -> Result<Vec<Found>> {
     Metrics::add(&eng.metrics.finds, 1);
     let plan = plan(eng, query);
-    let resources = if plan.unindexed.is_empty() { eng.index.find(&plan.request).await? } else { scan(eng, &plan).await? };
+    let resources = if plan.is_certain() { eng.index.find(&plan.request).await? } else { scan(eng, &plan).await? };
     let _ = ctx;
     if query.requested.is_empty() {
         return Ok(resources.into_iter().map(Found::bare).collect());
@@ -99,9 +108,12 @@ pub async fn count(eng: &Engine, _ctx: &Ctx, query: &Query) -> Result<u64> {
     plan.request.since = 0;
     plan.request.limit = 0;
     if plan.unindexed.is_empty() {
-        return eng.index.count(&plan.request).await;
+        let certain = eng.index.count(&plan.request_of_rows()).await?;
+        if plan.is_certain() || eng.index.count(&plan.request).await? == certain {
+            return Ok(certain);
+        }
     }
-    (plan.since, plan.limit) = (0, 0);
+    (plan.since, plan.limit, plan.request.limit) = (0, 0, SCAN_PAGE);
     Ok(scan(eng, &plan).await?.len() as u64)
 }
 
@@ -135,7 +147,37 @@ struct Plan {
     limit: u64,
 }
 
+impl Plan {
+    /// Whether rows tell all.
+    fn is_certain(&self) -> bool {
+        self.unindexed.is_empty() && self.request.tags.iter().all(|constraint| constraint.or_unkept.is_none())
+    }
+
+    /// The search without what only files could tell.
+    fn request_of_rows(&self) -> FindRequest {
+        let mut request = self.request.clone();
+        request.tags.iter_mut().for_each(|constraint| constraint.or_unkept = None);
+        request
+    }
+
+    /// What the file of a resource must say, because its row does not.
+    fn open<'p>(&'p self, resource: &'p Resource) -> impl Iterator<Item = &'p TagConstraint> {
+        let uncertain = |c: &&TagConstraint| c.or_unkept.is_some_and(|home| !is_kept(resource, home, c.tag));
+        self.unindexed.iter().chain(self.request.tags.iter().filter(uncertain))
+    }
+}
+
+/// Whether the row of `home` at or above a resource has this tag of it, if the file does.
+fn is_kept(resource: &Resource, home: Level, tag: Tag) -> bool {
+    if home == Level::Patient && resource.level > home {
+        // Studies have a copy, of which nothing is known but its values.
+        return MainTags::default().of(home).contains(&tag) || resource.tags[home as usize].get(tag).is_some();
+    }
+    resource.metadata_at(home, MetadataKind::MAIN_DICOM_TAGS_SIGNATURE).is_some_and(|names| tags::is_named(names, tag))
+}
+
 fn plan(eng: &Engine, query: &Query) -> Plan {
+    let defaults = MainTags::default();
     let mut indexed = vec![];
     let mut unindexed = vec![];
     for (tag, text) in &query.tags {
@@ -144,12 +186,22 @@ fn plan(eng: &Engine, query: &Query) -> Plan {
             _ => Ranges::Literal,
         };
         let Some(rule) = parse_rule(text, ranges) else { continue };
-        let constraint = TagConstraint { tag: *tag, rule, case_sensitive: query.case_sensitive };
-        let known = eng.config.main_tags.level_of(query.level, *tag).is_some()
-            || (*tag == tags::MODALITIES_IN_STUDY && query.level >= Level::Study);
+        let home = eng.config.main_tags.level_of(query.level, *tag);
+        let known = home.is_some() || (*tag == tags::MODALITIES_IN_STUDY && query.level >= Level::Study);
+        // Processes with other `ExtraMainDicomTags` may have written rows without it.
+        let may_read = eng.config.storage_access_on_find != StorageAccessOnFind::Never;
+        let or_unkept = home.filter(|home| may_read && !defaults.of(*home).contains(tag));
+        let constraint = TagConstraint { tag: *tag, rule, case_sensitive: query.case_sensitive, or_unkept };
         if known { indexed.push(constraint) } else { unindexed.push(constraint) }
     }
-    let scans = !unindexed.is_empty();
+    let uncertain = indexed.iter().any(|constraint| constraint.or_unkept.is_some());
+    let scans = uncertain || !unindexed.is_empty();
+    let tags = query.fields.parent_tags || uncertain || !query.requested.is_empty();
+    let metadata = uncertain || !query.requested.is_empty();
+    let page = match query.limit {
+        limit if limit > 0 && unindexed.is_empty() => query.since.saturating_add(limit).min(SCAN_PAGE),
+        _ => SCAN_PAGE,
+    };
     let request = FindRequest {
         level: query.level,
         related_to: query.related_to.clone(),
@@ -160,15 +212,20 @@ fn plan(eng: &Engine, query: &Query) -> Plan {
         labels_rule: query.labels_rule,
         order: query.order.clone(),
         since: if scans { 0 } else { query.since },
-        limit: if scans { SCAN_PAGE } else { query.limit },
-        fields: Fields { parent_tags: query.fields.parent_tags || !query.requested.is_empty(), ..query.fields },
+        limit: if scans { page } else { query.limit },
+        fields: Fields {
+            parent_tags: tags,
+            metadata: query.fields.metadata || metadata,
+            parent_metadata: metadata,
+            ..query.fields
+        },
     };
     Plan { request, unindexed, since: query.since, limit: query.limit }
 }
 
 /// Reads candidates page by page and keeps those whose file matches: none if no file may be read.
 async fn scan(eng: &Engine, plan: &Plan) -> Result<Vec<Resource>> {
-    if eng.config.storage_access_on_find == StorageAccessOnFind::Never {
+    if eng.config.storage_access_on_find == StorageAccessOnFind::Never && !plan.unindexed.is_empty() {
         tracing::warn!("a search by tags outside of the index finds nothing, as StorageAccessOnFind asks");
         return Ok(vec![]);
     }
@@ -177,9 +234,9 @@ async fn scan(eng: &Engine, plan: &Plan) -> Result<Vec<Resource>> {
     let mut kept = vec![];
     loop {
         let page = eng.index.find(&request).await?;
-        let full = page.len() as u64 == SCAN_PAGE;
+        let full = page.len() as u64 == request.limit;
         let checks = page.into_iter().map(|resource| async {
-            let matched = file_matches(eng, &resource, &plan.unindexed).await?;
+            let matched = file_matches(eng, &resource, plan.open(&resource).collect()).await?;
             Ok::<_, Error>((resource, matched))
         });
         let mut checks = stream::iter(checks).buffered(PARALLEL_READS);
@@ -199,11 +256,14 @@ async fn scan(eng: &Engine, plan: &Plan) -> Result<Vec<Resource>> {
         if !full {
             return Ok(kept);
         }
-        request.since += SCAN_PAGE;
+        request.since += request.limit;
     }
 }
 
-async fn file_matches(eng: &Engine, resource: &Resource, constraints: &[TagConstraint]) -> Result<bool> {
+async fn file_matches(eng: &Engine, resource: &Resource, constraints: Vec<&TagConstraint>) -> Result<bool> {
+    if constraints.is_empty() {
+        return Ok(true);
+    }
     let Some(data) = sample(eng, resource).await? else { return Ok(false) };
     Ok(constraints.iter().all(|c| {
         let value = computed(resource, c.tag).or_else(|| data.text(c.tag));
@@ -248,9 +308,11 @@ async fn answer(eng: &Engine, resource: Resource, requested: &[Tag]) -> Result<F
             None if is_computed(*tag) => {}
             None => match found.resource.tags.iter().rev().find_map(|level| level.get(*tag)) {
                 Some(value) => found.requested.put(*tag, value.to_owned()),
-                // Sequences are not among the texts of the index.
-                None if is_indexed(eng, &found.resource, *tag) && eng.config.dictionary.vr(*tag, None) != Some(VR::SQ) => {}
-                None => missing.push(*tag),
+                None => match kept_sequence(&found.resource, *tag) {
+                    Some((number, sequence)) => drop(found.requested_sequences.insert(number, sequence)),
+                    None if is_absent(eng, &found.resource, *tag) => {}
+                    None => missing.push(*tag),
+                },
             },
         }
     }
@@ -269,9 +331,28 @@ async fn answer(eng: &Engine, resource: Resource, requested: &[Tag]) -> Result<F
     Ok(found)
 }
 
-/// Whether the index would have the tag if the data set had it.
-fn is_indexed(eng: &Engine, resource: &Resource, tag: Tag) -> bool {
-    eng.config.main_tags.level_of(resource.level, tag).is_some()
+/// Whether the data set does not have a tag of which the index has no value: the row would have it.
+fn is_absent(eng: &Engine, resource: &Resource, tag: Tag) -> bool {
+    eng.config.main_tags.level_of(resource.level, tag).is_some_and(|home| is_kept(resource, home, tag))
+}
+
+/// A sequence among the main DICOM tags of a resource or of one above it, as Orthanc's full JSON.
+fn kept_sequence(resource: &Resource, tag: Tag) -> Option<(String, Json)> {
+    let number = format!("{:04x},{:04x}", tag.0, tag.1);
+    let levels = Level::ALL[..=resource.level as usize].iter().rev();
+    let mut kept = levels.filter_map(|level| resource.metadata_at(*level, MetadataKind::MAIN_DICOM_SEQUENCES));
+    let sequence = kept.find_map(|text| sequences(text).remove(&number));
+    sequence.map(|sequence| (number, sequence))
+}
+
+/// Reads the metadata `MainDicomSequences`: Orthanc's full JSON of each.
+pub fn sequences(text: &str) -> Map<String, Json> {
+    let mut kept: Json = serde_json::from_str(text).unwrap_or_default();
+    // What was stored before Pleiad wrote this as Orthanc does has no member around it.
+    match kept.get_mut("Sequences").map(Json::take).unwrap_or(kept) {
+        Json::Object(sequences) => sequences,
+        _ => Map::new(),
+    }
 }
 
 /// Whether a tag is counted at some level.

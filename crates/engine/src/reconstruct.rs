@@ -4,7 +4,7 @@
 use crate::describe::{Description, describe};
 use crate::{Ctx, Engine, read, zlib};
 use futures_util::{StreamExt, stream};
-use model::{Compression, ContentType, ErrorKind, FindRequest, Level, OrthancId, Reread, Result};
+use model::{AttachmentId, Compression, ContentType, ErrorKind, FindRequest, Level, OrthancId, Result};
 
 /// Headers read at once.
 const PARALLEL_READS: usize = 4;
@@ -46,11 +46,11 @@ pub async fn reconstruct(eng: &Engine, ctx: &Ctx, (level, id): (Level, OrthancId
     let mut descriptions = stream::iter(instances.into_iter().map(|id| again(eng, ctx, id, files))).buffered(PARALLEL_READS);
     while let Some(description) = descriptions.next().await {
         let written = match description {
-            Ok(description) => eng.index.reread_instance(reread(description, &levels)).await,
+            Ok((blob, description)) => eng.index.reread_instance(description.into_reread(blob, levels.clone())).await,
             Err(error) => Err(error),
         };
         match written {
-            // It was deleted meanwhile.
+            // It was deleted meanwhile, or overwritten: then its rows are as they should be.
             Err(error) if error.kind() == ErrorKind::UnknownResource => {}
             other => other?,
         }
@@ -89,23 +89,11 @@ async fn ids(eng: &Engine, level: Level, below: Option<(Level, OrthancId)>) -> R
 }
 
 /// What the file of an instance says now.
-async fn again(eng: &Engine, ctx: &Ctx, id: OrthancId, files: Files) -> Result<Description> {
+async fn again(eng: &Engine, ctx: &Ctx, id: OrthancId, files: Files) -> Result<(AttachmentId, Description)> {
     if files == Files::Rewrite {
         let compression = if eng.config.storage_compression { Compression::Zlib } else { Compression::None };
         zlib::store_as(eng, ctx, (Level::Instance, id), ContentType::DICOM, compression).await?;
     }
     let located = read::locate(eng, ctx, Level::Instance, id, ContentType::DICOM).await?;
-    describe(eng, &read::header(eng, &located).await?)
-}
-
-fn reread(description: Description, levels: &[Level]) -> Reread {
-    Reread {
-        ids: description.ids,
-        levels: levels.to_vec(),
-        tags: description.tags,
-        sop_class_uid: description.sop_class_uid,
-        expected_instances: description.expected_instances,
-        index_in_series: description.index_in_series,
-        metadata: description.metadata,
-    }
+    Ok((located.attachment.id, describe(eng, &read::header(eng, &located).await?)?))
 }

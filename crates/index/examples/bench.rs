@@ -141,7 +141,7 @@ fn making() -> f64 {
 }
 
 fn request(level: Level, tag: dataset::Tag, rule: Rule) -> FindRequest {
-    let tags = vec![TagConstraint { tag, rule, case_sensitive: false }];
+    let tags = vec![TagConstraint { tag, rule, case_sensitive: false, or_unkept: None }];
     FindRequest { tags, fields: Fields { parent_tags: true, ..Fields::NONE }, ..FindRequest::all(level) }
 }
 

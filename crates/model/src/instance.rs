@@ -149,6 +149,8 @@ pub struct NewInstance {
 #[derive(Clone, Debug)]
 pub struct Reread {
     pub ids: InstanceIds,
+    /// The file that was read.
+    pub blob: AttachmentId,
     /// The rows to be changed.
     pub levels: Vec<Level>,
     /// Main DICOM tags by level.

@@ -22,6 +22,9 @@ pub struct TagConstraint {
     pub tag: Tag,
     pub rule: Rule,
     pub case_sensitive: bool,
+    /// Also find what may have the tag although its row does not say so: rows of this level were written by a process that did not
+    /// keep it. The caller asks the file. `None` for tags that every process keeps.
+    pub or_unkept: Option<Level>,
 }
 
 /// A condition on one metadata of the level that is searched.
@@ -69,6 +72,7 @@ pub struct OrderBy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
     pub parent_tags: bool,
+    pub parent_metadata: bool,
     pub metadata: bool,
     pub labels: bool,
     pub children: bool,
@@ -76,8 +80,11 @@ pub struct Fields {
 }
 
 impl Fields {
-    pub const NONE: Self = Self { parent_tags: false, metadata: false, labels: false, children: false, attachments: false };
-    pub const ALL: Self = Self { parent_tags: true, metadata: true, labels: true, children: true, attachments: true };
+    pub const NONE: Self =
+        Self { parent_tags: false, parent_metadata: false, metadata: false, labels: false, children: false, attachments: false };
+    /// What an answer can show.
+    pub const ALL: Self =
+        Self { parent_tags: true, parent_metadata: false, metadata: true, labels: true, children: true, attachments: true };
 }
 
 /// A search at one level.

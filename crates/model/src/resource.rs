@@ -22,6 +22,8 @@ pub struct Resource {
     pub tags: [TagMap; 4],
     /// With the built-in ones, such as `LastUpdate`.
     pub metadata: BTreeMap<MetadataKind, MetadataValue>,
+    /// Values of its ancestors, by level, if [`crate::Fields::parent_metadata`]; without `LastUpdate`.
+    pub parent_metadata: [BTreeMap<MetadataKind, MetadataValue>; 3],
     pub labels: BTreeSet<String>,
     /// Ids one level below, in the order of creation.
     pub children: Vec<OrthancId>,
@@ -45,6 +47,14 @@ pub struct Resource {
     /// Instances only: see [`crate::NewInstance`].
     pub pixel_offset: Option<u64>,
     pub tail_offset: Option<u64>,
+}
+
+impl Resource {
+    /// A metadata of the resource or of an ancestor, as far as it was loaded.
+    pub fn metadata_at(&self, level: Level, kind: MetadataKind) -> Option<&str> {
+        let of_level = if level == self.level { Some(&self.metadata) } else { self.parent_metadata.get(level as usize) };
+        of_level.and_then(|all| all.get(&kind)).map(|metadata| metadata.value.as_str())
+    }
 }
 
 /// Orthanc: `GET /{level}/{id}/statistics`.

@@ -3,6 +3,7 @@
 use crate::{Error, ErrorKind, Level, Result};
 use dataset::Tag;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Values of single tags, decoded to text, in tag order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,5 +176,69 @@ impl MainTags {
         let mut tags = self.of(level).to_vec();
         tags.sort_unstable();
         tags.iter().map(|t| format!("{:04x},{:04x}", t.0, t.1)).collect::<Vec<_>>().join(";")
+    }
+
+    /// A short name of the signatures of all levels.
+    pub fn digest(&self) -> String {
+        use sha1::{Digest, Sha1};
+        let all = Level::ALL.map(|level| self.signature(level)).join("|");
+        Sha1::digest(all).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Adds the tags that a signature of a level names.
+    ///
+    /// # Errors
+    /// `BadRequest` for anything but a signature.
+    pub fn add_signature(&mut self, level: Level, signature: &str) -> Result<()> {
+        for tag in read_signature(signature)? {
+            self.add(level, tag);
+        }
+        Ok(())
+    }
+
+    /// Whether a row of a level with this signature (empty: none) has all of these tags that its file has.
+    pub fn are_kept(&self, level: Level, signature: &str) -> bool {
+        let kept = read_signature(signature).unwrap_or_default();
+        self.of(level).iter().all(|tag| kept.contains(tag))
+    }
+}
+
+/// Whether a signature names a tag.
+pub fn is_named(signature: &str, tag: Tag) -> bool {
+    signature.contains(&format!("{:04x},{:04x}", tag.0, tag.1))
+}
+
+fn read_signature(text: &str) -> Result<BTreeSet<Tag>> {
+    let number = |digits: &str| u16::from_str_radix(digits, 16).ok();
+    let one = |part: &str| part.split_once(',').and_then(|(group, element)| Some(Tag(number(group)?, number(element)?)));
+    let all = text.split(';').filter(|part| !part.is_empty()).map(one);
+    all.collect::<Option<_>>()
+        .ok_or_else(|| Error::new(ErrorKind::BadRequest, format!("{text:?} is no signature of main DICOM tags")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_says_which_tags_a_row_keeps() {
+        let (rows, columns) = (Tag(0x0028, 0x0010), Tag(0x0028, 0x0011));
+        let (plain, mut more) = (MainTags::default(), MainTags::default());
+        more.add(Level::Instance, rows);
+        let (old, new) = (plain.signature(Level::Instance), more.signature(Level::Instance));
+        assert!(plain.are_kept(Level::Instance, &new) && more.are_kept(Level::Instance, &new));
+        assert!(
+            !more.are_kept(Level::Instance, &old)
+                && !plain.are_kept(Level::Instance, "")
+                && !plain.are_kept(Level::Instance, "x")
+        );
+        assert!(is_named(&new, rows) && !is_named(&old, rows) && !is_named(&new, columns));
+        assert!(plain.digest() != more.digest() && plain.digest() == MainTags::default().digest());
+        let mut read = MainTags::default();
+        read.add_signature(Level::Instance, &new).unwrap();
+        assert_eq!(read.signature(Level::Instance), new);
+        for bad in ["0028", "0028,001g", "0028,0010,0011", "0028;0010"] {
+            assert!(read.add_signature(Level::Study, bad).is_err(), "{bad}");
+        }
     }
 }

@@ -71,6 +71,7 @@ impl Show {
     pub fn fields(self) -> Fields {
         Fields {
             parent_tags: self.main_tags,
+            parent_metadata: false,
             metadata: self.metadata || self.record || self.main_tags,
             labels: self.labels,
             children: self.children,

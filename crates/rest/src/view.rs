@@ -71,10 +71,8 @@ fn reformat(full: Value, format: Format) -> Value {
 fn main_tags(rest: &Rest, r: &Resource, format: Format) -> Value {
     let mut all = tags(rest, &r.tags[r.level as usize], format);
     if let Some(sequences) = r.metadata.get(&MetadataKind::MAIN_DICOM_SEQUENCES) {
-        let mut full: Value = serde_json::from_str(&sequences.value).unwrap_or_default();
-        // What was stored before Pleiad wrote this as Orthanc does has no member around it.
-        let full = full.get_mut("Sequences").map(Value::take).unwrap_or(full);
-        if let (Value::Object(all), Value::Object(items)) = (&mut all, reformat(full, format)) {
+        let full = find::sequences(&sequences.value);
+        if let (Value::Object(all), Value::Object(items)) = (&mut all, reformat(full.into(), format)) {
             all.extend(items);
             all.sort_keys();
         }
@@ -167,8 +165,10 @@ fn requested(rest: &Rest, found: &Found, format: Format) -> Option<Value> {
     let mut all = tags(rest, &found.requested, format);
     let options = dataset::json::JsonOptions::default();
     let items = dataset::json::orthanc(&found.requested_items, format, &options, &rest.engine.config.dictionary);
-    if let (Value::Object(all), Value::Object(items)) = (&mut all, items) {
+    let kept = reformat(found.requested_sequences.clone().into(), format);
+    if let (Value::Object(all), Value::Object(items), Value::Object(kept)) = (&mut all, items, kept) {
         all.extend(items);
+        all.extend(kept);
         for tag in missing {
             let (name, number) = (name(rest, *tag), format!("{:04x},{:04x}", tag.0, tag.1));
             match format {

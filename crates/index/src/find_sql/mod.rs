@@ -208,7 +208,7 @@ impl Builder<'_> {
     }
 
     fn tag(&mut self, constraint: &TagConstraint, drives: bool) {
-        let TagConstraint { tag, rule, case_sensitive } = constraint;
+        let TagConstraint { tag, rule, case_sensitive, or_unkept } = constraint;
         if *tag == tags::MODALITIES_IN_STUDY {
             return self.modalities(rule, *case_sensitive);
         }
@@ -226,8 +226,24 @@ impl Builder<'_> {
             }
         }
         let value = self.value(*tag);
-        let condition = self.free_test(&value, rule, *case_sensitive);
+        let mut condition = self.free_test(&value, rule, *case_sensitive);
+        if let Some(home) = *or_unkept {
+            condition = format!("({condition} OR {})", self.unkept(home, *tag, &value));
+        }
         self.conditions.push(condition);
+    }
+
+    /// Whether the row of `home` may lack a tag that its file has. A study's copy of its patient's tags has no signature: what is not
+    /// there is uncertain.
+    fn unkept(&mut self, home: Level, tag: Tag, value: &str) -> String {
+        if home == Level::Patient && self.request.level > home {
+            return format!("{value} IS NULL");
+        }
+        self.need(home);
+        let column = format!("{}.metadata", alias(home));
+        let signature = self.dialect.json_text(&column, &MetadataKind::MAIN_DICOM_TAGS_SIGNATURE.0.to_string());
+        let name = self.text(format!("%{:04x},{:04x}%", tag.0, tag.1));
+        format!("coalesce({signature}, '') NOT LIKE {name}")
     }
 
     /// The value of a tag as it is stored, NULL if it is absent.

@@ -53,6 +53,12 @@ fn tags_columns(level: Level, parents: bool) -> String {
     (0..4).map(column).collect::<Vec<_>>().join(", ")
 }
 
+fn parent_metadata(level: Level, wanted: bool) -> String {
+    let above = ["p.metadata", "st.metadata", "se.metadata"];
+    let column = |(at, column)| if wanted && at < level as usize { column } else { "NULL::text" };
+    above.into_iter().enumerate().map(column).collect::<Vec<_>>().join(", ")
+}
+
 fn joins(level: Level) -> &'static str {
     match level {
         Level::Patient => "",
@@ -94,6 +100,7 @@ pub(super) fn statement(level: Level, fields: Fields, from: &str, rest: &str) ->
         when(fields.attachments, attachments) + if fields.attachments { "" } else { "::text[]" },
         when(fields.labels, labels) + if fields.labels { "" } else { "::text[]" },
         when(fields.children, children(level).into()) + if fields.children { "" } else { "::bytea[]" },
+        parent_metadata(level, fields.parent_metadata),
     ];
     format!("SELECT {} FROM {from}{}{rest}", columns.join(", "), joins(level))
 }
@@ -131,6 +138,12 @@ pub(super) fn resource(row: &Row, level: Level, fields: Fields) -> Result<Resour
     let attachments: Option<Vec<&str>> = row.get(METADATA + 2);
     let labels: Option<Vec<String>> = row.get(METADATA + 3);
     let children: Option<Vec<&[u8]>> = row.get(METADATA + 4);
+    let mut parent_metadata: [BTreeMap<_, _>; 3] = Default::default();
+    for (at, all) in parent_metadata.iter_mut().enumerate() {
+        if let Some(text) = row.get::<_, Option<&str>>(METADATA + 5 + at) {
+            *all = read_metadata(text, "{}")?;
+        }
+    }
     let number = |column| row.get::<_, i64>(column).unsigned_abs();
     let optional = |column| row.get::<_, Option<i64>>(column);
     Ok(Resource {
@@ -139,6 +152,7 @@ pub(super) fn resource(row: &Row, level: Level, fields: Fields) -> Result<Resour
         lineage,
         tags,
         metadata,
+        parent_metadata,
         labels: labels.unwrap_or_default().into_iter().collect(),
         children: children.unwrap_or_default().into_iter().map(OrthancId::from_bytes).collect::<Result<_>>()?,
         attachments: attachments.unwrap_or_default().into_iter().map(attachment).collect::<Result<_>>()?,

@@ -19,6 +19,7 @@ mod jobs_tests;
 mod load;
 mod node;
 mod nodes;
+mod notes;
 mod open;
 #[cfg(test)]
 mod plans;
@@ -142,6 +143,10 @@ impl Resources for PostgresIndex {
 
     async fn find(&self, request: &FindRequest) -> Result<Vec<Resource>> {
         find::find(&self.pool, request).await
+    }
+
+    async fn walk(&self, level: Level, after: i64, limit: usize) -> Result<Vec<(i64, OrthancId)>> {
+        rows::walk(&self.pool, level, after, limit).await
     }
 
     async fn count(&self, request: &FindRequest) -> Result<u64> {

@@ -8,15 +8,19 @@ use crate::text::{clean, norm, read_metadata, tags_json, write_metadata};
 use deadpool_postgres::{Pool, Transaction};
 use model::{Error, ErrorKind, Level, MetadataValue, Reread, Result};
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 /// Writes again what rows repeat of the file of an instance. One transaction, which locks the instance and its ancestors.
 pub(super) async fn reread(pool: &Pool, new: &Reread) -> Result<()> {
     let mut client = pool::get(pool).await?;
     let tx = client.transaction().await.map_err(sql)?;
-    let statement = "SELECT l.p, l.s, l.e, l.i, p.public_id, s.public_id, e.public_id FROM path_1(3, $1) l
-        JOIN patient p ON p.id = l.p JOIN study s ON s.id = l.s JOIN series e ON e.id = l.e";
+    let statement = "SELECT l.p, l.s, l.e, l.i, p.public_id, s.public_id, e.public_id, i.blob FROM path_1(3, $1) l
+        JOIN patient p ON p.id = l.p JOIN study s ON s.id = l.s JOIN series e ON e.id = l.e JOIN instance i ON i.id = l.i";
     let rows = tx.query(statement, &[&new.ids.instance.0.as_slice()]).await.map_err(sql)?;
     let path = rows.first().ok_or_else(|| unknown(Level::Instance, new.ids.instance))?;
+    if path.get::<_, Uuid>(7) != new.blob.0 {
+        return Err(Error::new(ErrorKind::UnknownResource, format!("instance {} has another file now", new.ids.instance)));
+    }
     for level in [Level::Patient, Level::Study, Level::Series] {
         if public_id(path, 4 + level as usize)? != new.ids.at(level) {
             let message = format!("the file of instance {} belongs to another series", new.ids.instance);

@@ -24,6 +24,15 @@ pub(super) async fn resolve(pool: &Pool, level: Level, id: OrthancId) -> Result<
     Ok(rows.first().map(|row| row.get(0)))
 }
 
+/// Visible resources behind an internal id, in its order.
+pub(super) async fn walk(pool: &Pool, level: Level, after: i64, limit: usize) -> Result<Vec<(i64, OrthancId)>> {
+    let statement =
+        format!("SELECT t.id, t.public_id FROM {} t WHERE t.id > $1 AND {} ORDER BY t.id LIMIT $2", table(level), visible(level));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = query(pool, &statement, &[&after, &limit]).await?;
+    rows.iter().map(|row| Ok((row.get(0), public_id(row, 1)?))).collect()
+}
+
 pub(super) fn unknown(level: Level, id: OrthancId) -> Error {
     Error::new(ErrorKind::UnknownResource, format!("there is no {} with id {id}", level.name().to_lowercase()))
 }

@@ -62,6 +62,9 @@ pub(super) fn resource(conn: &Connection, level: Level, row: i64, fields: Fields
     if fields.labels {
         resource.labels = labels(conn, level, row)?;
     }
+    if fields.parent_metadata {
+        resource.parent_metadata = parent_metadata(conn, level, row)?;
+    }
     if fields.children {
         resource.children = children(conn, level, row)?;
     }
@@ -95,6 +98,7 @@ fn own(columns: &Row<'_>, level: Level, fields: Fields) -> Result<Resource> {
             lineage,
             tags,
             metadata,
+            parent_metadata: Default::default(),
             labels: BTreeSet::new(),
             children: vec![],
             attachments: vec![],
@@ -142,6 +146,30 @@ fn labels(conn: &Connection, level: Level, row: i64) -> Result<BTreeSet<String>>
     conn.prepare_cached("SELECT label FROM label INDEXED BY label_resource WHERE level = ?1 AND resource = ?2")
         .and_then(|mut s| s.query_map(params![level as u8, row], |r| r.get(0))?.collect())
         .map_err(sql)
+}
+
+fn parent_metadata(conn: &Connection, level: Level, row: i64) -> Result<[BTreeMap<MetadataKind, MetadataValue>; 3]> {
+    let statement = match level {
+        Level::Patient => return Ok(Default::default()),
+        Level::Study => "SELECT p.metadata FROM study t JOIN patient p ON p.id = t.patient WHERE t.id = ?1",
+        Level::Series => {
+            "SELECT p.metadata, st.metadata FROM series t JOIN study st ON st.id = t.study JOIN patient p ON p.id = st.patient
+             WHERE t.id = ?1"
+        }
+        Level::Instance => {
+            "SELECT p.metadata, st.metadata, se.metadata FROM instance t JOIN series se ON se.id = t.series
+             JOIN study st ON st.id = se.study JOIN patient p ON p.id = st.patient WHERE t.id = ?1"
+        }
+    };
+    let texts: Vec<String> = conn
+        .prepare_cached(statement)
+        .and_then(|mut s| s.query_row([row], |r| (0..level as usize).map(|at| r.get(at)).collect()))
+        .map_err(sql)?;
+    let mut all: [BTreeMap<_, _>; 3] = Default::default();
+    for (metadata, text) in all.iter_mut().zip(texts) {
+        *metadata = read_metadata(&text, "{}")?;
+    }
+    Ok(all)
 }
 
 /// Public ids one level below, in the order of creation.

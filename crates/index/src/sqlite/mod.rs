@@ -15,6 +15,7 @@ mod job_rows;
 mod jobs;
 mod load;
 mod nodes;
+mod notes;
 mod open;
 #[cfg(test)]
 mod plans;
@@ -42,8 +43,8 @@ use model::job::{
     JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::index::{
-    Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
-    Uploads,
+    Annotations, BlobBlock, Deleted, Expect, Feed, Note, Notes, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings,
+    Upkeep, Uploads,
 };
 use model::ports::{Index, Jobs};
 use model::upload::{NewPiece, PieceAdded, UploadLimits};
@@ -168,6 +169,10 @@ impl Resources for SqliteIndex {
     async fn find(&self, request: &FindRequest) -> Result<Vec<Resource>> {
         let request = request.clone();
         self.readers.run(move |conn| find::find(conn, &request)).await
+    }
+
+    async fn walk(&self, level: Level, after: i64, limit: usize) -> Result<Vec<(i64, OrthancId)>> {
+        self.readers.run(move |conn| rows::walk(conn, level, after, limit)).await
     }
 
     async fn count(&self, request: &FindRequest) -> Result<u64> {
@@ -376,6 +381,19 @@ impl SharedSettings for SqliteIndex {
     async fn seed_settings(&self, configured: &BTreeMap<String, String>) -> Result<()> {
         let configured = configured.clone();
         self.writer.run(move |batch| settings::seed(batch, &configured)).await
+    }
+}
+
+#[async_trait]
+impl Notes for SqliteIndex {
+    async fn note(&self, name: &str) -> Result<Note> {
+        let name = name.to_owned();
+        self.readers.run(move |conn| notes::read(conn, &name)).await
+    }
+
+    async fn put_note(&self, name: &str, version: i64, value: &Value) -> Result<bool> {
+        let (name, value) = (name.to_owned(), value.to_string());
+        self.writer.run(move |batch| notes::put(batch, &name, version, &value)).await
     }
 }
 

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0007_recycling.sql"),
     include_str!("../migrations/sqlite/0008_upload_folders.sql"),
     include_str!("../migrations/sqlite/0009_events.sql"),
+    include_str!("../migrations/sqlite/0010_notes.sql"),
 ];
 
 /// Prepared statements kept by each connection.

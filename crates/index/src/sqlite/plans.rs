@@ -70,7 +70,12 @@ impl Index {
 }
 
 fn with(level: Level, constraints: &[(Tag, Rule)]) -> FindRequest {
-    let tags = constraints.iter().map(|(tag, rule)| TagConstraint { tag: *tag, rule: rule.clone(), case_sensitive: false });
+    let tags = constraints.iter().map(|(tag, rule)| TagConstraint {
+        tag: *tag,
+        rule: rule.clone(),
+        case_sensitive: false,
+        or_unkept: None,
+    });
     FindRequest { tags: tags.collect(), limit: 100, ..FindRequest::all(level) }
 }
 

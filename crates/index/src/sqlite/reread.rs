@@ -2,6 +2,7 @@
 
 use super::annotations;
 use super::batch::Batch;
+use super::blobs::blob_column;
 use super::delete::{collect_classes, refresh_study};
 use super::error::sql;
 use super::rows::{self, table};
@@ -17,6 +18,13 @@ pub(super) fn reread(batch: &mut Batch<'_>, new: &Reread) -> Result<()> {
     // What the batch knows of parents would overwrite what follows.
     batch.flush()?;
     let conn = batch.conn;
+    let blob = conn
+        .prepare_cached("SELECT blob FROM instance WHERE id = ?1")
+        .and_then(|mut s| s.query_row([instance], |row| blob_column(row, 0)))
+        .map_err(sql)?;
+    if blob != new.blob {
+        return Err(Error::new(ErrorKind::UnknownResource, format!("instance {} has another file now", new.ids.instance)));
+    }
     let path = rows::path(conn, Level::Instance, instance)?;
     if path.iter().any(|step| step.id != new.ids.at(step.level)) {
         let message = format!("the file of instance {} belongs to another series", new.ids.instance);

@@ -90,3 +90,20 @@ pub(super) fn children(conn: &Connection, level: Level, row: i64, limit: usize) 
 pub(super) fn any_hidden(conn: &Connection) -> Result<bool> {
     conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstone)").and_then(|mut s| s.query_row([], |r| r.get(0))).map_err(sql)
 }
+
+/// Visible resources behind an internal id, in its order.
+pub(super) fn walk(conn: &Connection, level: Level, after: i64, limit: usize) -> Result<Vec<(i64, OrthancId)>> {
+    let statement = match level {
+        Level::Patient => "SELECT id, public_id FROM patient WHERE id > ?1 AND deleted = 0 ORDER BY id LIMIT ?2",
+        Level::Study => "SELECT id, public_id FROM study WHERE id > ?1 AND deleted = 0 ORDER BY id LIMIT ?2",
+        Level::Series => "SELECT id, public_id FROM series WHERE id > ?1 AND deleted = 0 ORDER BY id LIMIT ?2",
+        Level::Instance => {
+            "SELECT i.id, i.public_id FROM instance i CROSS JOIN series se ON se.id = i.series
+             WHERE i.id > ?1 AND se.deleted = 0 ORDER BY i.id LIMIT ?2"
+        }
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    conn.prepare_cached(statement)
+        .and_then(|mut s| s.query_map([after, limit], |r| Ok((r.get(0)?, OrthancId(r.get(1)?))))?.collect())
+        .map_err(sql)
+}

@@ -8,7 +8,7 @@ use model::ports::Index;
 use model::ports::index::Expect;
 use model::query::{LabelsRule, MetadataConstraint, OrderAs, OrderBy, OrderKey, Rule, TagConstraint};
 use model::{Fields, FindRequest, Level, MetadataKind, OrthancId, Resource, TagMap, tags};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const STUDY_TIME: Tag = Tag(0x0008, 0x0030);
 const BODY_PART: Tag = Tag(0x0018, 0x0015);
@@ -134,7 +134,7 @@ async fn studies_keep_their_own_copy_of_the_patient(db: &mut Fresh) {
 }
 
 fn tagged(level: Level, tag: Tag, rule: Rule, case_sensitive: bool) -> FindRequest {
-    FindRequest { tags: vec![TagConstraint { tag, rule, case_sensitive }], ..FindRequest::all(level) }
+    FindRequest { tags: vec![TagConstraint { tag, rule, case_sensitive, or_unkept: None }], ..FindRequest::all(level) }
 }
 
 fn single(text: &str) -> Rule {
@@ -223,7 +223,7 @@ async fn check_quickly(db: &dyn Index, request: &FindRequest) {
 
 async fn rules_are_joined_and_paged(db: &mut Fresh) {
     fill(&**db).await;
-    let constraint = |tag, rule| TagConstraint { tag, rule, case_sensitive: false };
+    let constraint = |tag, rule| TagConstraint { tag, rule, case_sensitive: false, or_unkept: None };
     for level in Level::ALL.into_iter().skip(1) {
         let found = check(
             &**db,
@@ -464,6 +464,7 @@ async fn among_a_set(db: &mut Fresh) {
                 tag: tags::PATIENT_ID,
                 rule: Rule::Single(one.tags[0].get(tags::PATIENT_ID).unwrap().into()),
                 case_sensitive: false,
+                or_unkept: None,
             };
             let tagged = FindRequest { tags: vec![of_patient], ..request };
             assert_eq!(ids_of(&db.find(&tagged).await.unwrap()), below);
@@ -476,7 +477,73 @@ async fn among_a_set(db: &mut Fresh) {
     assert_eq!(db.find(&request).await.unwrap().len(), 48);
 }
 
+/// Three instances: one whose row says that it keeps `Rows`, with and without a value; one whose row does not say so.
+async fn tags_that_some_rows_do_not_keep(db: &mut Fresh) {
+    let rows = dataset::Tag(0x0028, 0x0010);
+    let kept =
+        |level: Level| BTreeMap::from([(MetadataKind::MAIN_DICOM_TAGS_SIGNATURE, format!("0010,0020;0028,0010;{level:?}"))]);
+    for (path, has) in [(["P", "1", "2", "3"], true), (["P", "1", "2", "4"], false)] {
+        let mut new = instance(&**db, path).await;
+        new.metadata = Level::ALL.map(kept);
+        if has {
+            Level::ALL.iter().for_each(|level| new.tags[*level as usize].put(rows, "512"));
+        }
+        put_new(&**db, new).await;
+    }
+    put(&**db, ["P", "5", "6", "7"]).await;
+    let found = async |level, or_unkept| {
+        let tags = vec![TagConstraint { tag: rows, rule: single("512"), case_sensitive: false, or_unkept }];
+        let request = FindRequest { tags, ..FindRequest::all(level) };
+        let found = db.find(&request).await.unwrap().len() as u64;
+        assert_eq!(db.count(&request).await.unwrap(), found);
+        found
+    };
+    // A patient is described once, by its first instance; each study has its own copy, and every series here says something.
+    for (level, certain, possible) in
+        [(Level::Patient, 1, 1), (Level::Study, 1, 2), (Level::Series, 1, 2), (Level::Instance, 2, 3)]
+    {
+        assert_eq!((found(level, None).await, found(level, Some(level)).await), (certain, possible), "{level:?}");
+    }
+    assert_eq!(found(Level::Study, Some(Level::Patient)).await, 2, "the copy of the other study lacks it");
+    let fields = Fields { parent_metadata: true, metadata: true, ..Fields::NONE };
+    for one in db.find(&FindRequest { fields, ..FindRequest::all(Level::Instance) }).await.unwrap() {
+        let signature = |level| one.metadata_at(level, MetadataKind::MAIN_DICOM_TAGS_SIGNATURE).unwrap();
+        let other = one.id == OrthancId::instance("P", "5", "6", "7");
+        let expected = if other { "se".to_owned() } else { kept(Level::Series).into_values().next().unwrap() };
+        assert_eq!(signature(Level::Series), expected);
+        assert_eq!(signature(Level::Patient), kept(Level::Patient).into_values().next().unwrap());
+        assert_eq!(signature(Level::Instance).contains("0028,0010"), !other);
+    }
+    let study = db.find(&FindRequest { limit: 1, ..FindRequest::all(Level::Study) }).await.unwrap().remove(0);
+    assert!(study.parent_metadata.iter().all(BTreeMap::is_empty), "only if it is asked for");
+}
+
+async fn a_walk_sees_everything_once(db: &mut Fresh) {
+    let all = async |db: &Fresh, level| {
+        let (mut seen, mut after) = (vec![], 0);
+        loop {
+            let page = db.walk(level, after, 2).await.unwrap();
+            let Some((last, _)) = page.last() else { return seen };
+            assert!(page.len() <= 2 && *last > after);
+            after = *last;
+            seen.extend(page.into_iter().map(|(_, id)| id));
+        }
+    };
+    assert_eq!(all(db, Level::Study).await, []);
+    fill(&**db).await;
+    for level in Level::ALL {
+        assert_eq!(all(db, level).await, ids_of(&db.find(&FindRequest::all(level)).await.unwrap()), "{level:?}");
+    }
+    let studies = all(db, Level::Study).await;
+    db.delete(Level::Study, studies[1]).await.unwrap();
+    let (left, instances) = (all(db, Level::Study).await, all(db, Level::Instance).await);
+    assert_eq!((left.len() + 1, left.contains(&studies[1])), (studies.len(), false));
+    assert_eq!(instances, ids_of(&db.find(&FindRequest::all(Level::Instance)).await.unwrap()));
+}
+
 for_each_index!(
+    tags_that_some_rows_do_not_keep,
+    a_walk_sees_everything_once,
     every_rule_at_every_level,
     rules_are_joined_and_paged,
     studies_keep_their_own_copy_of_the_patient,

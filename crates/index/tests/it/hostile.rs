@@ -66,7 +66,7 @@ async fn values_come_back_and_are_found(db: &mut Fresh) {
         for rule in rules {
             for tag in [tags::PATIENT_NAME, tags::STUDY_DESCRIPTION, Tag(0x0008, 0x0070)] {
                 for case_sensitive in [false, true] {
-                    compare(&**db, TagConstraint { tag, rule: rule.clone(), case_sensitive }).await;
+                    compare(&**db, TagConstraint { tag, rule: rule.clone(), case_sensitive, or_unkept: None }).await;
                 }
             }
         }
@@ -98,7 +98,7 @@ async fn patterns_end(db: &mut Fresh) {
     put_new(&**db, new).await;
     for case_sensitive in [false, true] {
         let rule = Rule::Wildcard("*a".repeat(120) + "b");
-        let tags = vec![TagConstraint { tag: tags::PATIENT_NAME, rule, case_sensitive }];
+        let tags = vec![TagConstraint { tag: tags::PATIENT_NAME, rule, case_sensitive, or_unkept: None }];
         assert!(db.find(&FindRequest { tags, ..FindRequest::all(Level::Study) }).await.unwrap().is_empty());
     }
 }
@@ -108,7 +108,8 @@ async fn requests_may_be_extreme(db: &mut Fresh) {
     let request = FindRequest { since: u64::MAX, limit: u64::MAX, ..FindRequest::all(Level::Study) };
     assert!(db.find(&request).await.unwrap().is_empty());
     let many: Vec<String> = (0..50_000).map(|n| format!("1.{n}")).chain(["1".into()]).collect();
-    let tags = vec![TagConstraint { tag: tags::STUDY_INSTANCE_UID, rule: Rule::OneOf(many), case_sensitive: false }];
+    let tags =
+        vec![TagConstraint { tag: tags::STUDY_INSTANCE_UID, rule: Rule::OneOf(many), case_sensitive: false, or_unkept: None }];
     assert_eq!(db.find(&FindRequest { tags, ..FindRequest::all(Level::Study) }).await.unwrap().len(), 1);
     assert_eq!(db.lookup_identifier(&"9".repeat(100_000)).await.unwrap(), []);
 }

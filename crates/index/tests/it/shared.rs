@@ -2,6 +2,7 @@
 
 use crate::fixture::*;
 use crate::for_each_index;
+use model::ports::index::Note;
 use model::ports::index::RemoteKind::{Modality, Peer};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -159,7 +160,25 @@ async fn a_changed_configuration_empties_a_setting(db: &mut Fresh) {
     assert!(now.version > other);
 }
 
+async fn notes_are_written_by_whoever_knows_them(db: &mut Fresh) {
+    assert_eq!(db.note("a").await.unwrap(), Note::default());
+    assert!(!db.put_note("a", 1, &json!(1)).await.unwrap(), "there is none");
+    assert!(db.put_note("a", 0, &json!({"x": "Ünï"})).await.unwrap());
+    assert!(!db.put_note("a", 0, &json!(2)).await.unwrap(), "there is one");
+    assert!(db.put_note("b", 0, &json!("other")).await.unwrap());
+    db.restart();
+    assert_eq!(db.note("a").await.unwrap(), Note { version: 1, value: json!({"x": "Ünï"}) });
+    assert!(db.put_note("a", 1, &json!(null)).await.unwrap());
+    assert!(!db.put_note("a", 1, &json!(3)).await.unwrap());
+    assert_eq!(db.note("a").await.unwrap(), Note { version: 2, value: json!(null) });
+    let index = &**db;
+    let writes = (0..8).map(|n| async move { index.put_note("c", 0, &json!(n)).await });
+    let written: Vec<bool> = futures_util::future::try_join_all(writes).await.unwrap();
+    assert_eq!(written.iter().filter(|w| **w).count(), 1, "one of those that know the same version");
+}
+
 for_each_index!(
+    notes_are_written_by_whoever_knows_them,
     remotes_come_and_go,
     the_configuration_seeds_what_is_new_or_changed,
     what_was_deleted_and_left_the_configuration_can_come_back,

@@ -304,8 +304,10 @@ async fn rows_are_made_true_again(db: &mut Fresh) {
     db.set_metadata(Level::Instance, ids.instance, MetadataKind(1024), "mine", Expect::Anything).await.unwrap();
     let (before, changes) = (get(&**db, Level::Study, ids.study).await.unwrap(), feed(&**db).await);
     let like = instance(&**db, ["P", "1", "2", "3"]).await;
+    let blob = get(&**db, Level::Instance, ids.instance).await.unwrap().attachments[0].id;
     let mut new = Reread {
         ids,
+        blob,
         levels: vec![Level::Instance],
         tags: like.tags,
         sop_class_uid: MR.into(),
@@ -345,11 +347,14 @@ async fn rows_are_made_true_again(db: &mut Fresh) {
         (Level::Study, tags::STUDY_DESCRIPTION, "AGAIN"),
         (Level::Series, tags::MODALITY, "mr"),
     ] {
-        let rule = TagConstraint { tag, rule: Rule::Single(text.into()), case_sensitive: false };
+        let rule = TagConstraint { tag, rule: Rule::Single(text.into()), case_sensitive: false, or_unkept: None };
         assert_eq!(db.count(&FindRequest { tags: vec![rule], ..FindRequest::all(level) }).await.unwrap(), 1, "{text}");
     }
     assert_eq!(feed(&**db).await, changes);
 
+    new.blob = like.blob.id;
+    assert_eq!(db.reread_instance(new.clone()).await.unwrap_err().kind(), ErrorKind::UnknownResource, "of another file");
+    new.blob = blob;
     new.ids.study = OrthancId::study("P", "5");
     assert_eq!(db.reread_instance(new.clone()).await.unwrap_err().kind(), ErrorKind::Corrupted);
     new.ids.instance = OrthancId::study("P", "5");

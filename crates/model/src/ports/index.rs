@@ -58,11 +58,14 @@ pub trait Resources: Send + Sync {
     /// Appends no change; `LastUpdate`, stability, revisions of other metadata and counters stay.
     ///
     /// # Errors
-    /// `UnknownResource` if the instance is not there, `Corrupted` if its parents are not those of `reread`.
+    /// `UnknownResource` if the instance is not there or has another file by now, `Corrupted` if its parents are not those of `reread`.
     async fn reread_instance(&self, reread: Reread) -> Result<()>;
 
     /// Searches. An unknown id in `related_to` finds nothing.
     async fn find(&self, request: &FindRequest) -> Result<Vec<Resource>>;
+
+    /// Up to `limit` resources of a level in order of creation, each with its position, which is above 0: those behind `after`.
+    async fn walk(&self, level: Level, after: i64, limit: usize) -> Result<Vec<(i64, OrthancId)>>;
 
     /// How many [`Self::find`] would return without `since` and `limit`.
     async fn count(&self, request: &FindRequest) -> Result<u64>;
@@ -261,6 +264,24 @@ pub trait SharedSettings: Send + Sync {
     async fn seed_settings(&self, configured: &BTreeMap<String, String>) -> Result<()>;
 }
 
+/// What all processes know of common work. Nobody loses what another one wrote.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Note {
+    /// Rises with each write; 0 before the first.
+    pub version: i64,
+    /// Null before the first write.
+    pub value: Value,
+}
+
+/// Notes by name, which all processes share and which stay.
+#[async_trait]
+pub trait Notes: Send + Sync {
+    async fn note(&self, name: &str) -> Result<Note>;
+
+    /// Writes a note whose version is still `version`. Returns whether it was.
+    async fn put_note(&self, name: &str, version: i64, value: &Value) -> Result<bool>;
+}
+
 /// Files that clients send piece by piece.
 #[async_trait]
 pub trait Uploads: Send + Sync {
@@ -288,6 +309,6 @@ pub trait Uploads: Send + Sync {
 }
 
 /// All of them.
-pub trait Index: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs + Events + Uploads {}
+pub trait Index: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Notes + Jobs + Events + Uploads {}
 
-impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Jobs + Events + Uploads> Index for T {}
+impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Notes + Jobs + Events + Uploads> Index for T {}

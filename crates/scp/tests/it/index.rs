@@ -11,8 +11,8 @@ use model::job::{
     JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::index::{
-    Annotations, BlobBlock, Deleted, Expect, Feed, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings, Upkeep,
-    Uploads,
+    Annotations, BlobBlock, Deleted, Expect, Feed, Note, Notes, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings,
+    Upkeep, Uploads,
 };
 use model::ports::{Events, Jobs};
 use model::upload::{NewPiece, PieceAdded, UploadLimits};
@@ -55,6 +55,10 @@ impl Resources for RememberingIndex {
     }
 
     async fn find(&self, _: &FindRequest) -> Result<Vec<Resource>> {
+        unused()
+    }
+
+    async fn walk(&self, _: Level, _: i64, _: usize) -> Result<Vec<(i64, OrthancId)>> {
         unused()
     }
 
@@ -238,6 +242,17 @@ impl SharedSettings for RememberingIndex {
 
     async fn seed_settings(&self, _: &BTreeMap<String, String>) -> Result<()> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Notes for RememberingIndex {
+    async fn note(&self, _: &str) -> Result<Note> {
+        unused()
+    }
+
+    async fn put_note(&self, _: &str, _: i64, _: &Value) -> Result<bool> {
+        unused()
     }
 }
 

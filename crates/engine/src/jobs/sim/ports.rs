@@ -238,6 +238,7 @@ forward! { Resources {}
     store_instance(new: NewInstance) -> Stored;
     reread_instance(reread: Reread) -> ();
     find(request: &FindRequest) -> Vec<Resource>;
+    walk(level: Level, after: i64, limit: usize) -> Vec<(i64, OrthancId)>;
     count(request: &FindRequest) -> u64;
     lookup_identifier(text: &str) -> Vec<(Level, OrthancId)>;
     level_of(id: OrthancId) -> Option<Level>;
@@ -329,6 +330,11 @@ forward! { SharedSettings {}
     settings() -> SettingsSnapshot;
     set_setting(key: &str, value: &str) -> i64;
     seed_settings(configured: &BTreeMap<String, String>) -> ();
+}
+
+forward! { Notes {}
+    note(name: &str) -> Note;
+    put_note(name: &str, version: i64, value: &Value) -> bool;
 }
 
 forward! { Events {}
