@@ -90,66 +90,7 @@ fn meaning(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Rest, SystemInfo};
-    use axum::Router;
-    use axum::body::Body;
-    use engine::{Engine, EngineConfig, Parts};
-    use http::{Request, Response, StatusCode, header};
-    use model::ports::hooks::NoHooks;
-    use model::ports::http::NoHttp;
-    use std::collections::{BTreeMap, BTreeSet};
-    use std::sync::Arc;
-    use std::time::Instant;
-    use tower::ServiceExt;
-
-    /// The router that the server has, with nothing stored.
-    async fn router(folder: &std::path::Path) -> Router {
-        let parts = Parts {
-            index: index::sqlite::open(&folder.join("index"), index::sqlite::Options::default()).unwrap(),
-            storage: storage::open(storage::StorageConfig::Memory).await.unwrap(),
-            hooks: Arc::new(NoHooks),
-            http: Arc::new(NoHttp),
-            config: EngineConfig::default(),
-        };
-        let rest = Rest {
-            engine: Arc::new(Engine::new(parts)),
-            system: SystemInfo::default(),
-            latencies: Arc::default(),
-            shutdown: Default::default(),
-            restart: Arc::default(),
-            started: Instant::now(),
-        };
-        crate::router(Arc::new(rest))
-    }
-
-    async fn ask(router: &Router, method: &str, path: &str) -> Response<Body> {
-        let path = placeholders(path).fold(path.to_owned(), |path, name| path.replacen(&format!("{{{name}}}"), "x", 1));
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        router.clone().oneshot(request).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn every_route_is_described_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let router = router(folder.path()).await;
-        let (table, undescribed) = crate::routes().into_table();
-        let mut described = BTreeMap::<_, BTreeSet<_>>::new();
-        for route in &table {
-            described.entry(&route.path).or_default().insert(route.method.to_uppercase());
-        }
-        assert!(described.len() > 150, "{}", described.len());
-        for (path, methods) in described {
-            // A route refuses the methods that it does not have, and says which it has.
-            let refused = ask(&router, "TRACE", path).await;
-            assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
-            let allowed = refused.headers()[header::ALLOW].to_str().unwrap().split(',').filter(|method| *method != "HEAD");
-            assert_eq!(allowed.map(str::to_owned).collect::<BTreeSet<_>>(), methods, "{path}");
-        }
-        for path in undescribed.iter().filter(|path| !path.starts_with("/webdav")) {
-            assert_eq!(ask(&router, "GET", path).await.status(), StatusCode::NOT_IMPLEMENTED, "{path}");
-        }
-        assert_eq!(ask(&router, "GET", "/nothing").await.status(), StatusCode::NOT_FOUND);
-    }
+    use std::collections::BTreeSet;
 
     #[test]
     fn descriptions_are_complete() {
