@@ -1,12 +1,12 @@
 //! What clients attach to resources: metadata, attachments, labels, protection.
 
 use crate::digests::hex;
-use crate::{Ctx, Engine, blobs, sweeps, zlib};
+use crate::{Ctx, Engine, blobs, find, sweeps, zlib};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
-use model::ports::index::Expect;
+use model::ports::index::{Expect, Stability};
 use model::{Compression, ContentType, Error, ErrorKind, Level, MetadataKind, OrthancId, Result};
 use std::collections::BTreeSet;
 
@@ -146,4 +146,14 @@ pub async fn labels(eng: &Engine, _ctx: &Ctx) -> Result<BTreeSet<String>> {
 pub async fn set_protected(eng: &Engine, _ctx: &Ctx, patient: OrthancId, protected: bool) -> Result<()> {
     eng.writable()?;
     eng.index.set_protected(patient, protected).await
+}
+
+/// Makes a resource stable now, or lets its time of quiet begin again (Orthanc: `SetStableStatus`). Whether it was in the other state.
+///
+/// # Errors
+/// `UnknownResource`, also for instances; `ReadOnly`.
+pub async fn set_stability(eng: &Engine, ctx: &Ctx, id: OrthancId, to: Stability) -> Result<bool> {
+    eng.writable()?;
+    let level = find::level_of(eng, ctx, id).await?;
+    eng.index.set_stability(level, id, to).await
 }

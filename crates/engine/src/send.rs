@@ -4,12 +4,14 @@
 //! transfer syntax fails, and says so; `DicomScuPreferredTransferSyntax` and `TranscodeDicomProtocol` have no effect.
 
 use crate::digests::Checksum;
+use crate::read::Extent;
 use crate::{Ctx, Engine, Modality, files, read, scu};
 use bytes::Bytes;
 use dataset::{Completeness, ReadError};
 use dimse::{Association, Connector, Status, StoreItem};
 use futures_util::TryStreamExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use model::ports::hooks::Destination;
 use model::{Attachment, Error, ErrorKind, Fields, FindRequest, Level, MetadataKind, OrthancId, Resource, Result, tags};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -163,7 +165,7 @@ impl Sending {
         Ok(Self { eng: eng.clone(), remote, connector, move_originator, pairs, association: None, group: 0, cancel })
     }
 
-    /// Sends one instance and waits for the answer. 0x0000, 0xB000, 0xB006, 0xB007 and 0x0111 (it is there already) are success
+    /// Sends one instance and waits for the answer; what a script holds back counts as sent. 0x0000, 0xB000, 0xB006, 0xB007 and 0x0111 (it is there already) are success
     /// (Orthanc: `DicomModalityStore`).
     ///
     /// After any error but `Canceled` the next instance may be sent: an association that broke is opened again. If it broke
@@ -184,7 +186,21 @@ impl Sending {
         }
     }
 
+    /// Whether the script of outgoing instances, if there is one, lets this one go (Orthanc: `OutgoingCStoreInstanceFilter`).
+    async fn may_go(&self, item: &Outgoing) -> Result<bool> {
+        if !self.eng.hooks.callbacks().await?.contains(&"OutgoingCStoreInstanceFilter") {
+            return Ok(true);
+        }
+        let file = read::dataset(&self.eng, &Ctx::default(), item.instance, Extent::Header).await?;
+        let destination = Destination { remote_aet: self.remote.aet.clone(), remote_ip: self.remote.host.clone() };
+        self.eng.hooks.outgoing_instance(&file.dataset, destination).await
+    }
+
     async fn send(&mut self, item: &Outgoing) -> Result<Status> {
+        if !self.may_go(item).await? {
+            tracing::info!(aet.called = self.remote.aet, "instance {} is not sent: a script holds it back", item.instance);
+            return Ok(Status(0));
+        }
         let head = head(&self.eng, item).await?;
         let message = StoreItem {
             sop_class: item.sop_class.clone(),

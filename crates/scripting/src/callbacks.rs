@@ -1,10 +1,11 @@
 //! The functions that scripts define and the server calls.
 
 /// Those that are called.
-pub(crate) const CALLBACKS: [&str; 25] = [
+pub(crate) const CALLBACKS: [&str; 26] = [
     "ReceivedInstanceFilter",
     "ReceivedCStoreInstanceFilter",
     "IncomingHttpRequestFilter",
+    "OutgoingCStoreInstanceFilter",
     "Initialize",
     "Finalize",
     "OnHeartBeat",
@@ -30,8 +31,7 @@ pub(crate) const CALLBACKS: [&str; 25] = [
 ];
 
 /// Those of services that do not exist yet, and those that Orthanc has no more: whoever defines one should know.
-pub(crate) const IGNORED: [&str; 14] = [
-    "OutgoingCStoreInstanceFilter",
+pub(crate) const IGNORED: [&str; 13] = [
     "OutgoingFindRequestFilter",
     "IncomingFindRequestFilter",
     "IncomingWorklistRequestFilter",

@@ -1,16 +1,17 @@
-//! Callbacks that decide about what comes in: new instances and HTTP requests.
+//! Callbacks that decide about what comes in, new instances and HTTP requests, and about instances that go out.
 
 use crate::pool::Pool;
 use dataset::Dictionary;
 use dataset::json::{Format, JsonOptions, orthanc};
 use mlua::Value;
-use model::ports::hooks::{Incoming, IncomingHttp, Verdict};
+use model::ports::hooks::{Destination, Incoming, IncomingHttp, Verdict};
 use model::{Error, ErrorKind, Origin, RequestOrigin, Result};
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
 
 const RECEIVED: &str = "ReceivedInstanceFilter";
 const RECEIVED_BY_STORE: &str = "ReceivedCStoreInstanceFilter";
+const OUTGOING: &str = "OutgoingCStoreInstanceFilter";
 const HTTP: &str = "IncomingHttpRequestFilter";
 /// Longer values are left out of what callbacks see of a data set (Orthanc).
 const MAX_VALUE_BYTES: usize = 256;
@@ -52,10 +53,8 @@ pub(crate) async fn received(pool: &Arc<Pool>, dictionary: &Dictionary, incoming
     let info = json!({"HasPixelData": incoming.has_pixel_data, "TransferSyntaxUID": incoming.transfer_syntax});
     let arguments = [tags(incoming.header, dictionary), origin(incoming.origin), info];
     pool.run(move |state, depth| {
-        match state.call(RECEIVED, &arguments, depth)? {
-            None | Some(Value::Boolean(true)) => {}
-            Some(Value::Boolean(false)) => return Ok(Verdict::Discard),
-            Some(other) => return Err(wrong(RECEIVED, "true or false", &other)),
+        if !predicate(RECEIVED, state.call(RECEIVED, &arguments, depth)?)? {
+            return Ok(Verdict::Discard);
         }
         if !by_store {
             return Ok(Verdict::Accept);
@@ -82,6 +81,30 @@ fn wrong(name: &str, expected: &str, found: &Value) -> Error {
     Error::new(ErrorKind::Script, format!("{name} must return {expected}, not a {}", found.type_name()))
 }
 
+/// Asks the filter of instances that are sent by C-STORE.
+///
+/// # Errors
+/// `Script` as in [`received`]: the instance is not sent.
+pub(crate) async fn outgoing(
+    pool: &Arc<Pool>,
+    dictionary: &Dictionary,
+    header: &dataset::DataSet,
+    destination: Destination,
+) -> Result<bool> {
+    let destination = json!({"RemoteAet": destination.remote_aet, "RemoteIp": destination.remote_ip});
+    let arguments = [tags(header, dictionary), destination];
+    pool.run(move |state, depth| predicate(OUTGOING, state.call(OUTGOING, &arguments, depth)?)).await
+}
+
+/// What a filter says that answers yes or no; one that is not defined says yes.
+fn predicate(name: &str, answer: Option<Value>) -> Result<bool> {
+    match answer {
+        None => Ok(true),
+        Some(Value::Boolean(allowed)) => Ok(allowed),
+        Some(other) => Err(wrong(name, "true or false", &other)),
+    }
+}
+
 /// Asks the filter of HTTP requests.
 ///
 /// # Errors
@@ -93,10 +116,5 @@ pub(crate) async fn http(pool: &Arc<Pool>, request: &(dyn Fn() -> IncomingHttp +
     let IncomingHttp { method, path, remote_ip, user, headers } = request();
     let headers: serde_json::Map<String, Json> = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
     let arguments = [method.into(), path.into(), remote_ip.into(), user.into(), headers.into()];
-    pool.run(move |state, depth| match state.call(HTTP, &arguments, depth)? {
-        None => Ok(true),
-        Some(Value::Boolean(allowed)) => Ok(allowed),
-        Some(other) => Err(wrong(HTTP, "true or false", &other)),
-    })
-    .await
+    pool.run(move |state, depth| predicate(HTTP, state.call(HTTP, &arguments, depth)?)).await
 }

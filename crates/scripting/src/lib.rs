@@ -1,6 +1,6 @@
 //! Room `scripting`: Lua 5.3 behind `model::ports::Hooks`, in sandboxes without files, processes or native modules.
 //!
-//! There are several states, so that no script waits for another one (`docs/decisions/0013-lua-states.md`). Start at [`Lua::start`],
+//! There are several states, so that no script waits for another one (`docs/decisions/0013-lua-states.md`). Start at [`Lua::new`],
 //! then `pool`, `state`, and `api` with what scripts may call.
 
 mod api;
@@ -17,8 +17,9 @@ pub use api::rest::{RestAnswer, RestApi, RestRequest};
 pub use limits::Limits;
 
 use async_trait::async_trait;
-use dataset::Dictionary;
-use model::ports::hooks::{Definition, Executed, Incoming, IncomingHttp, Verdict};
+use dataset::{DataSet, Dictionary};
+use engine::Engine;
+use model::ports::hooks::{Definition, Destination, Executed, Incoming, IncomingHttp, Verdict};
 use model::ports::{Hooks, HttpClient};
 use model::{Error, ErrorKind, Result};
 use serde_json::Value;
@@ -35,6 +36,8 @@ pub struct Setup {
     pub dictionary: Arc<Dictionary>,
     /// How scripts call other servers.
     pub http: Option<Arc<dyn HttpClient>>,
+    /// What scripts call without a door; it is there once the engine is.
+    pub engine: OnceLock<Arc<Engine>>,
     /// How scripts call the REST API; it is there once the API is.
     pub rest: OnceLock<RestApi>,
 }
@@ -50,17 +53,25 @@ pub(crate) fn failed(error: &mlua::Error) -> Error {
 }
 
 impl Lua {
-    /// Makes the first state.
+    /// States are made as they are needed.
+    pub fn new(setup: Setup) -> Self {
+        let setup = Arc::new(setup);
+        Self { pool: pool::Pool::new(setup.clone()), setup }
+    }
+
+    /// Lets scripts use the engine (only the first call counts), and makes the first state.
     ///
     /// # Errors
     /// `Script` if a script of the configuration fails.
-    pub fn start(setup: Setup) -> Result<Self> {
-        let setup = Arc::new(setup);
-        let first = state::State::new(setup.clone())?;
-        for name in callbacks::IGNORED.into_iter().filter(|name| first.function(name).is_some()) {
+    pub async fn start(&self, engine: Arc<Engine>) -> Result<()> {
+        let _ = self.setup.engine.set(engine);
+        let ignored = |state: &mut state::State, _| {
+            Ok(callbacks::IGNORED.into_iter().filter(|name| state.function(name).is_some()).collect::<Vec<_>>())
+        };
+        for name in self.pool.run(ignored).await? {
             tracing::warn!(target: "lua", "a script defines {name}, which this version does not call");
         }
-        Ok(Self { pool: pool::Pool::new(setup.clone(), first), setup })
+        Ok(())
     }
 
     /// Lets scripts call the REST API. Only the first call counts.
@@ -73,6 +84,10 @@ impl Lua {
 impl Hooks for Lua {
     async fn received_instance(&self, incoming: &Incoming<'_>) -> Result<Verdict> {
         filters::received(&self.pool, &self.setup.dictionary, incoming).await
+    }
+
+    async fn outgoing_instance(&self, header: &DataSet, destination: Destination) -> Result<bool> {
+        filters::outgoing(&self.pool, &self.setup.dictionary, header, destination).await
     }
 
     async fn incoming_http(&self, request: &(dyn Fn() -> IncomingHttp + Send + Sync)) -> Result<bool> {

@@ -43,10 +43,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Pool {
-    pub(crate) fn new(setup: Arc<Setup>, first: State) -> Arc<Self> {
+    pub(crate) fn new(setup: Arc<Setup>) -> Arc<Self> {
         Arc::new(Self {
             setup,
-            idle: Mutex::new(vec![first]),
+            idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(MAX_STATES)),
             definitions: Mutex::default(),
             generation: AtomicU64::new(0),

@@ -174,13 +174,18 @@ impl State {
 }
 
 fn sandbox(shared: &Arc<Shared>) -> mlua::Result<Lua> {
-    let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8 | StdLib::COROUTINE;
+    let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8 | StdLib::COROUTINE | StdLib::OS;
     let lua = Lua::new_with(libraries, LuaOptions::default())?;
     lua.set_memory_limit(shared.setup.limits.memory_bytes)?;
     let globals = lua.globals();
     for name in ["load", "loadfile", "dofile", "collectgarbage"] {
         globals.raw_set(name, mlua::Nil)?;
     }
+    let (all, clocks) = (globals.raw_get::<Table>("os")?, lua.create_table()?);
+    for name in ["clock", "date", "difftime", "time"] {
+        clocks.raw_set(name, all.raw_get::<Value>(name)?)?;
+    }
+    globals.raw_set("os", clocks)?;
     globals.raw_set("print", print(&lua, shared.clone())?)?;
     globals.raw_set("setmetatable", set_metatable(&lua)?)?;
     let clock = shared.clone();

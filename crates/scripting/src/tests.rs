@@ -11,6 +11,7 @@ fn setup(limits: Limits) -> Setup {
         limits,
         dictionary: Arc::default(),
         http: None,
+        engine: OnceLock::new(),
         rest: OnceLock::new(),
     }
 }
@@ -48,6 +49,14 @@ fn bad_scripts_are_errors_and_the_state_lives_on() {
         "DumpJson(print)",
         "local t = {} t.t = t DumpJson(t)",
         "\x1bLua",
+        "os.remove('x')",
+        "os.getenv('PATH')",
+        "StoreKeyValue('a', 'b')",
+        "StoreKeyValue('a', 'b', {})",
+        "GetKeyValue('a', nil)",
+        "DeleteKeyValue('a', 'b', 'c')",
+        "SetStableStatus('a', 1)",
+        "ModifyInstance('a', {}, {}, true)",
     ] {
         assert_eq!(run(&mut state, bad).unwrap_err().kind(), ErrorKind::Script, "{bad}");
     }
@@ -118,6 +127,7 @@ fn json_is_as_orthanc_writes_it() {
         ("print(ParseJson('{\"a\":[1,2]}')['a'][2])", "2"),
         ("print(ParseJson('10000000000'), ParseJson('3.0'), ParseJson('[null,true]')[2])", "10000000000.0, 3, true"),
         ("print(GetOrthancConfiguration()['Name'])", "here"),
+        ("print(os.date('!%Y', 0), os.time() > 0, os.clock() > 0)", "1970, true, true"),
         ("PrintRecursive({a = {'b'}})", "table\n"),
     ] {
         let printed = run(&mut state, script).unwrap();
@@ -153,7 +163,7 @@ fn states_learn_what_others_defined() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_do_not_wait_for_each_other_and_nest_in_bounds() {
-    let lua = Arc::new(Lua::start(setup(Limits::default())).unwrap());
+    let lua = Arc::new(Lua::new(setup(Limits::default())));
     let inner = Arc::downgrade(&lua);
     // A server whose every answer is that of a script.
     lua.attach(Box::new(move |request, _| {

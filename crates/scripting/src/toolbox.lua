@@ -91,12 +91,8 @@ function Delete(resource)
    return nil
 end
 
-function ModifyResource(resource, replace, remove, removePrivateTags)
-   if resource == '' then
-      error('a modified resource cannot be modified again', 2)
-   end
-   operation(resource, 'modify', { Replace = replace, Remove = remove, RemovePrivateTags = removePrivateTags })
-   return ''
+function ModifyResource()
+   error('ModifyInstance is not implemented in this version', 2)
 end
 
 ModifyInstance = ModifyResource

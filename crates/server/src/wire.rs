@@ -25,10 +25,14 @@ pub async fn engine(config: &mut Config) -> anyhow::Result<(Arc<Engine>, Option<
     let storage = storage::open(config.storage.clone()).await.context("cannot open the storage area")?;
     let index = index(config).await.context("cannot open the index")?;
     let http: Arc<dyn HttpClient> = Arc::new(Client::new(&config.client)?);
-    let lua = lua(config, &http)?;
+    let lua = lua(config, &http);
     let hooks: Arc<dyn Hooks> = lua.clone().map_or_else(|| Arc::new(NoHooks) as _, |lua| lua as _);
     let parts = Parts { index, storage, hooks, http, config: config.engine.clone() };
-    Ok((Arc::new(Engine::new(parts)), lua))
+    let engine = Arc::new(Engine::new(parts));
+    if let Some(lua) = &lua {
+        lua.start(engine.clone()).await.context("a script of LuaScripts fails")?;
+    }
+    Ok((engine, lua))
 }
 
 /// Orthanc's SQLite index is a file named `index`. It is never touched: its instances would be lost for Orthanc and for us.
@@ -58,11 +62,9 @@ async fn index(config: &Config) -> anyhow::Result<Arc<dyn Index>> {
 }
 
 /// Lua, if there are scripts, or may be.
-fn lua(config: &mut Config, http: &Arc<dyn HttpClient>) -> anyhow::Result<Option<Arc<Lua>>> {
-    let Some(mut setup) = config.scripts.take() else { return Ok(None) };
-    setup.http = Some(http.clone());
-    let lua = Lua::start(setup).context("a script of LuaScripts fails")?;
-    Ok(Some(Arc::new(lua)))
+fn lua(config: &mut Config, http: &Arc<dyn HttpClient>) -> Option<Arc<Lua>> {
+    let setup = config.scripts.take()?;
+    Some(Arc::new(Lua::new(scripting::Setup { http: Some(http.clone()), ..setup })))
 }
 
 /// Scripts call the routes of the API without a network.

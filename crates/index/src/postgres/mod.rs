@@ -16,6 +16,7 @@ mod job_rows;
 mod jobs;
 #[cfg(test)]
 mod jobs_tests;
+mod key_values;
 mod load;
 mod node;
 mod nodes;
@@ -44,7 +45,7 @@ pub use pool::Server;
 use async_trait::async_trait;
 use bus::Bus;
 use model::ports::Index;
-use model::ports::index::{Annotations, BlobBlock, Deleted, Expect, Feed, Resources, Upkeep};
+use model::ports::index::{Annotations, BlobBlock, Deleted, Expect, Feed, Resources, Stability, Upkeep};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, ErrorKind, Exported, ExportsPage,
     FindRequest, Level, MetadataKind, NewInstance, OrthancId, Quota, Reread, Resource, ResourceStatistics, Result, Stored,
@@ -272,6 +273,10 @@ impl Upkeep for PostgresIndex {
 
     async fn sweep_stability(&self) -> Result<u64> {
         upkeep::sweep_stability(&self.pool).await
+    }
+
+    async fn set_stability(&self, level: Level, id: OrthancId, to: Stability) -> Result<bool> {
+        upkeep::set_stability(&self.stores, level, id, to).await
     }
 
     async fn sweep_tombstones(&self) -> Result<bool> {

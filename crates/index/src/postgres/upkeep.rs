@@ -1,9 +1,12 @@
 //! Stability, and rows of deleted resources.
 
 use super::readers::query;
+use super::rows::{table, unknown, visible};
+use super::store::Stores;
 use super::writer::write;
 use deadpool_postgres::Pool;
-use model::Result;
+use model::ports::index::Stability;
+use model::{ChangeType, Level, OrthancId, Result};
 
 /// Resources of one level that one transaction makes stable.
 const DUE: i32 = 500;
@@ -30,6 +33,30 @@ pub(super) async fn sweep_stability(pool: &Pool) -> Result<u64> {
             return Ok(total);
         }
     }
+}
+
+/// Makes a resource stable or not. Whether it was in the other state.
+pub(super) async fn set_stability(stores: &Stores, level: Level, id: OrthancId, to: Stability) -> Result<bool> {
+    let event = ChangeType::stable(level).ok_or_else(|| unknown(level, id))?;
+    let statement = format!(
+        "WITH found AS MATERIALIZED (
+             SELECT t.id, t.is_stable FROM {table} t WHERE t.public_id = $1 AND {visible} FOR NO KEY UPDATE OF t
+         ), done AS MATERIALIZED (
+             UPDATE {table} t SET is_stable = $2, stable_at = CASE WHEN $2 THEN t.stable_at
+                 ELSE floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3 END
+             FROM found f WHERE t.id = f.id RETURNING t.id, t.public_id, f.is_stable
+         ) SELECT is_stable <> $2, (
+             SELECT count(*) FROM (
+                 SELECT change_1(ARRAY[$4::int2], ARRAY[$5::int2], ARRAY[n.id], ARRAY[n.public_id])
+                 FROM done n WHERE $2 AND NOT n.is_stable
+             ) c
+         ) FROM done",
+        table = table(level),
+        visible = visible(level)
+    );
+    let (stable, event, number) = (to == Stability::Stable, event as i16, level as i16);
+    let rows = write(&stores.pool, &statement, &[&id.0.as_slice(), &stable, &stores.stable_age_ms(), &event, &number]).await?;
+    rows.first().map(|row| row.get(0)).ok_or_else(|| unknown(level, id))
 }
 
 /// Removes some rows of deleted subtrees. Whether more remain.

@@ -13,6 +13,7 @@ mod feed;
 mod find;
 mod job_rows;
 mod jobs;
+mod key_values;
 mod load;
 mod nodes;
 mod notes;
@@ -43,8 +44,8 @@ use model::job::{
     JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::index::{
-    Annotations, BlobBlock, Deleted, Expect, Feed, Note, Notes, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings,
-    Upkeep, Uploads,
+    Annotations, BlobBlock, Deleted, Expect, Feed, KeyValues, Note, Notes, RemoteKind, Remotes, Resources, SettingsSnapshot,
+    SharedSettings, Stability, Upkeep, Uploads,
 };
 use model::ports::{Index, Jobs};
 use model::upload::{NewPiece, PieceAdded, UploadLimits};
@@ -314,6 +315,10 @@ impl Upkeep for SqliteIndex {
         }
     }
 
+    async fn set_stability(&self, level: Level, id: OrthancId, to: Stability) -> Result<bool> {
+        self.writer.run(move |batch| upkeep::set_stability(batch, level, id, to)).await
+    }
+
     async fn sweep_tombstones(&self) -> Result<bool> {
         self.writer.run(delete::sweep).await
     }
@@ -394,6 +399,24 @@ impl Notes for SqliteIndex {
     async fn put_note(&self, name: &str, version: i64, value: &Value) -> Result<bool> {
         let (name, value) = (name.to_owned(), value.to_string());
         self.writer.run(move |batch| notes::put(batch, &name, version, &value)).await
+    }
+}
+
+#[async_trait]
+impl KeyValues for SqliteIndex {
+    async fn value(&self, store: &[u8], key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let (store, key) = (store.to_vec(), key.to_vec());
+        self.readers.run(move |conn| key_values::get(conn, &store, &key)).await
+    }
+
+    async fn put_value(&self, store: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
+        let (store, key, value) = (store.to_vec(), key.to_vec(), value.to_vec());
+        self.writer.run(move |batch| key_values::put(batch, &store, &key, &value)).await
+    }
+
+    async fn delete_value(&self, store: &[u8], key: &[u8]) -> Result<()> {
+        let (store, key) = (store.to_vec(), key.to_vec());
+        self.writer.run(move |batch| key_values::delete(batch, &store, &key)).await
     }
 }
 

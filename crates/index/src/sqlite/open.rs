@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0008_upload_folders.sql"),
     include_str!("../migrations/sqlite/0009_events.sql"),
     include_str!("../migrations/sqlite/0010_notes.sql"),
+    include_str!("../migrations/sqlite/0011_key_values.sql"),
 ];
 
 /// Prepared statements kept by each connection.

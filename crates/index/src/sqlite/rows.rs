@@ -22,9 +22,11 @@ pub(super) fn resolve(conn: &Connection, level: Level, id: OrthancId) -> Result<
 /// # Errors
 /// `UnknownResource`.
 pub(super) fn expect(conn: &Connection, level: Level, id: OrthancId) -> Result<i64> {
-    resolve(conn, level, id)?.ok_or_else(|| {
-        Error::new(ErrorKind::UnknownResource, format!("there is no {} with id {id}", level.name().to_lowercase()))
-    })
+    resolve(conn, level, id)?.ok_or_else(|| unknown(level, id))
+}
+
+pub(super) fn unknown(level: Level, id: OrthancId) -> Error {
+    Error::new(ErrorKind::UnknownResource, format!("there is no {} with id {id}", level.name().to_lowercase()))
 }
 
 /// One resource on the way from a patient down.

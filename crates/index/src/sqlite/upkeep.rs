@@ -2,7 +2,8 @@
 
 use super::batch::Batch;
 use super::error::sql;
-use super::rows::table;
+use super::rows::{self, table, unknown};
+use model::ports::index::Stability;
 use model::{ChangeType, Level, OrthancId, Result};
 use rusqlite::params;
 
@@ -41,4 +42,29 @@ pub(super) fn sweep_stability(batch: &mut Batch<'_>) -> Result<(u64, bool)> {
 pub(super) fn due_sql(level: Level) -> String {
     let table = table(level);
     format!("SELECT id, public_id FROM {table} WHERE stable_at IS NOT NULL AND stable_at <= ?1 ORDER BY stable_at LIMIT ?2")
+}
+
+/// Makes a resource stable or not. Whether it was in the other state.
+pub(super) fn set_stability(batch: &mut Batch<'_>, level: Level, id: OrthancId, to: Stability) -> Result<bool> {
+    let event = ChangeType::stable(level).ok_or_else(|| unknown(level, id))?;
+    let row = rows::expect(batch.conn, level, id)?;
+    // A deadline that a neighbour in this batch moves must be in the row.
+    batch.flush()?;
+    let table = table(level);
+    let was_stable: bool = batch
+        .conn
+        .prepare_cached(&format!("SELECT stable_at IS NULL FROM {table} WHERE id = ?1"))
+        .and_then(|mut s| s.query_row([row], |r| r.get(0)))
+        .map_err(sql)?;
+    let stable_at = (to == Stability::Unstable).then(|| batch.stable_at());
+    batch
+        .conn
+        .prepare_cached(&format!("UPDATE {table} SET stable_at = ?2 WHERE id = ?1"))
+        .and_then(|mut s| s.execute(params![row, stable_at]))
+        .map_err(sql)?;
+    let changed = was_stable == (to == Stability::Unstable);
+    if changed && to == Stability::Stable {
+        batch.change(event, level, row, id)?;
+    }
+    Ok(changed)
 }

@@ -12,6 +12,7 @@ mod job_history;
 mod job_pages;
 mod job_rules;
 mod jobs;
+mod key_values;
 mod nodes;
 mod quota;
 mod random;

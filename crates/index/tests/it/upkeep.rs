@@ -2,6 +2,7 @@
 
 use crate::fixture::*;
 use crate::for_each_index;
+use model::ports::index::Stability;
 use model::{AttachmentId, ChangeType, ContentType, ErrorKind, Level};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -105,6 +106,29 @@ async fn stable_exactly_once(db: &mut Fresh) {
     assert_eq!(db.sweep_stability().await.unwrap(), 0);
 }
 
+async fn clients_decide_what_is_stable(db: &mut Fresh) {
+    let of = put(&**db, ["P", "1", "2", "3"]).await;
+    let told = async |db: &Fresh| {
+        let stable = [ChangeType::StablePatient, ChangeType::StableStudy, ChangeType::StableSeries];
+        feed(&**db).await.into_iter().filter(|c| stable.contains(&c.kind)).map(|c| (c.kind, c.id)).collect::<Vec<_>>()
+    };
+    assert!(db.set_stability(Level::Study, of.study, Stability::Stable).await.unwrap());
+    assert!(!db.set_stability(Level::Study, of.study, Stability::Stable).await.unwrap());
+    assert_eq!(told(db).await, [(ChangeType::StableStudy, of.study)], "once, and of this resource alone");
+    assert!(get(&**db, Level::Study, of.study).await.unwrap().is_stable);
+    assert!(!get(&**db, Level::Series, of.series).await.unwrap().is_stable);
+    db.set_stable_age(Duration::ZERO);
+    assert!(db.set_stability(Level::Study, of.study, Stability::Unstable).await.unwrap());
+    assert!(!db.set_stability(Level::Study, of.study, Stability::Unstable).await.unwrap());
+    assert!(!get(&**db, Level::Study, of.study).await.unwrap().is_stable);
+    assert_eq!(db.sweep_stability().await.unwrap(), 1, "the deadlines of the others are as they were");
+    assert_eq!(told(db).await.len(), 2);
+    for (level, id) in [(Level::Instance, of.instance), (Level::Study, of.patient)] {
+        let error = db.set_stability(level, id, Stability::Stable).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnknownResource);
+    }
+}
+
 async fn many_become_stable(db: &mut Fresh) {
     db.set_stable_age(Duration::ZERO);
     let blobs = db.reserve_blobs(1100).await.unwrap().0;
@@ -137,6 +161,7 @@ for_each_index!(
     used_blocks_leave_nothing,
     deleted_blobs_are_read_in_pages,
     stable_exactly_once,
+    clients_decide_what_is_stable,
     many_become_stable,
     a_closed_index_refuses,
 );

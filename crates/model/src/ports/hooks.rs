@@ -26,6 +26,14 @@ pub enum Verdict {
     Refuse(u16),
 }
 
+/// Where an instance is sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    pub remote_aet: String,
+    /// Or name, as it is configured.
+    pub remote_ip: String,
+}
+
 /// An HTTP request, as filters see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncomingHttp {
@@ -65,6 +73,13 @@ pub trait Hooks: Send + Sync {
     /// Orthanc: Lua `ReceivedInstanceFilter`, and `ReceivedCStoreInstanceFilter` for what a DICOM association brings.
     async fn received_instance(&self, incoming: &Incoming<'_>) -> Result<Verdict>;
 
+    /// Whether an instance may be sent (Orthanc: Lua `OutgoingCStoreInstanceFilter`). Its header is without pixel data. Ask
+    /// [`Self::callbacks`] first whether there is such a filter.
+    ///
+    /// # Errors
+    /// `Script` if it fails.
+    async fn outgoing_instance(&self, header: &DataSet, destination: Destination) -> Result<bool>;
+
     /// Whether a request may be answered (Orthanc: Lua `IncomingHttpRequestFilter`). It is only described if a script asks.
     async fn incoming_http(&self, request: &(dyn Fn() -> IncomingHttp + Send + Sync)) -> Result<bool>;
 
@@ -77,7 +92,7 @@ pub trait Hooks: Send + Sync {
     /// Whether scripts can be there at all.
     fn is_on(&self) -> bool;
 
-    /// The names of the callbacks of events that scripts define.
+    /// The names of the callbacks that scripts define.
     async fn callbacks(&self) -> Result<Vec<&'static str>>;
 
     /// Calls a callback of an event, if it is defined. Returns the operations that it asks for (Orthanc: `SendToModality` and so on).
@@ -97,6 +112,10 @@ pub struct NoHooks;
 impl Hooks for NoHooks {
     async fn received_instance(&self, _: &Incoming<'_>) -> Result<Verdict> {
         Ok(Verdict::Accept)
+    }
+
+    async fn outgoing_instance(&self, _: &DataSet, _: Destination) -> Result<bool> {
+        Ok(true)
     }
 
     async fn incoming_http(&self, _: &(dyn Fn() -> IncomingHttp + Send + Sync)) -> Result<bool> {

@@ -30,6 +30,14 @@ pub struct Deleted {
     pub remaining: Option<(Level, OrthancId)>,
 }
 
+/// Whether a resource waits for more instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stability {
+    Stable,
+    /// From now on for the time of [`Upkeep::set_stable_age`].
+    Unstable,
+}
+
 /// A block of blob names that this process may use.
 #[derive(Clone, Debug)]
 pub struct BlobBlock(pub Vec<AttachmentId>);
@@ -186,6 +194,13 @@ pub trait Upkeep: Send + Sync {
     /// Marks due resources stable and appends `StablePatient`, `StableStudy` and `StableSeries`. Returns how many.
     async fn sweep_stability(&self) -> Result<u64>;
 
+    /// Makes a resource stable now, with the change that tells so, or lets its time of quiet begin again. Returns whether it was
+    /// in the other state before.
+    ///
+    /// # Errors
+    /// `UnknownResource`, also for instances, which have no such state.
+    async fn set_stability(&self, level: Level, id: OrthancId, to: Stability) -> Result<bool>;
+
     /// Removes a bounded number of the rows of deleted resources. Returns whether more remain.
     async fn sweep_tombstones(&self) -> Result<bool>;
 
@@ -282,6 +297,19 @@ pub trait Notes: Send + Sync {
     async fn put_note(&self, name: &str, version: i64, value: &Value) -> Result<bool>;
 }
 
+/// What scripts keep, by the names of a store and of a key (Orthanc: key-value stores): any bytes. Nothing is cached: each read sees what
+/// any process wrote before.
+#[async_trait]
+pub trait KeyValues: Send + Sync {
+    async fn value(&self, store: &[u8], key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Adds or replaces.
+    async fn put_value(&self, store: &[u8], key: &[u8], value: &[u8]) -> Result<()>;
+
+    /// Deletes it, if it is there.
+    async fn delete_value(&self, store: &[u8], key: &[u8]) -> Result<()>;
+}
+
 /// Files that clients send piece by piece.
 #[async_trait]
 pub trait Uploads: Send + Sync {
@@ -309,6 +337,12 @@ pub trait Uploads: Send + Sync {
 }
 
 /// All of them.
-pub trait Index: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Notes + Jobs + Events + Uploads {}
+pub trait Index:
+    Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Notes + Jobs + Events + KeyValues + Uploads
+{
+}
 
-impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Notes + Jobs + Events + Uploads> Index for T {}
+impl<T: Resources + Annotations + Feed + Upkeep + Remotes + SharedSettings + Notes + Jobs + Events + KeyValues + Uploads> Index
+    for T
+{
+}

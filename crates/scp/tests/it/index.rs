@@ -11,8 +11,8 @@ use model::job::{
     JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Waiting,
 };
 use model::ports::index::{
-    Annotations, BlobBlock, Deleted, Expect, Feed, Note, Notes, RemoteKind, Remotes, Resources, SettingsSnapshot, SharedSettings,
-    Upkeep, Uploads,
+    Annotations, BlobBlock, Deleted, Expect, Feed, KeyValues, Note, Notes, RemoteKind, Remotes, Resources, SettingsSnapshot,
+    SharedSettings, Stability, Upkeep, Uploads,
 };
 use model::ports::{Events, Jobs};
 use model::upload::{NewPiece, PieceAdded, UploadLimits};
@@ -187,6 +187,10 @@ impl Upkeep for RememberingIndex {
         unused()
     }
 
+    async fn set_stability(&self, _: Level, _: OrthancId, _: Stability) -> Result<bool> {
+        unused()
+    }
+
     async fn sweep_tombstones(&self) -> Result<bool> {
         unused()
     }
@@ -252,6 +256,21 @@ impl Notes for RememberingIndex {
     }
 
     async fn put_note(&self, _: &str, _: i64, _: &Value) -> Result<bool> {
+        unused()
+    }
+}
+
+#[async_trait]
+impl KeyValues for RememberingIndex {
+    async fn value(&self, _: &[u8], _: &[u8]) -> Result<Option<Vec<u8>>> {
+        unused()
+    }
+
+    async fn put_value(&self, _: &[u8], _: &[u8], _: &[u8]) -> Result<()> {
+        unused()
+    }
+
+    async fn delete_value(&self, _: &[u8], _: &[u8]) -> Result<()> {
         unused()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dimse::{Association, Connector, StoreItem, VERIFICATION};
 use engine::{Engine, EngineConfig, Modality, Parts};
-use model::ports::hooks::{Definition, Executed, Incoming, IncomingHttp, Verdict};
+use model::ports::hooks::{Definition, Destination, Executed, Incoming, IncomingHttp, Verdict};
 use model::ports::http::NoHttp;
 use model::ports::{Hooks, StorageArea};
 use model::{ErrorKind, NewInstance, OrthancId, tags};
@@ -144,6 +144,10 @@ impl Hooks for Script {
             Some(REFUSED) => Ok(Verdict::Refuse(0xA700)),
             _ => Ok(Verdict::Accept),
         }
+    }
+
+    async fn outgoing_instance(&self, _: &dataset::DataSet, _: Destination) -> model::Result<bool> {
+        Ok(true)
     }
 
     async fn incoming_http(&self, _: &(dyn Fn() -> IncomingHttp + Send + Sync)) -> model::Result<bool> {

@@ -1,6 +1,7 @@
 //! The functions of the server that scripts may call, one file for each area. They are named and behave as in the Orthanc book: what
-//! fails is logged, and returns nil.
+//! fails is logged, and returns nil, unless a file says otherwise.
 
+mod data;
 mod http;
 mod json;
 pub(crate) mod rest;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 /// Registers all of them.
 pub(crate) fn register(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<()> {
+    data::register(lua, shared)?;
     json::register(lua, shared)?;
     http::register(lua, shared)?;
     rest::register(lua, shared)

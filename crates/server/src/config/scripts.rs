@@ -25,6 +25,7 @@ pub(super) fn setup(settings: &Settings, dictionary: &Arc<Dictionary>, errors: &
         limits: Limits::default(),
         dictionary: dictionary.clone(),
         http: None,
+        engine: OnceLock::new(),
         rest: OnceLock::new(),
     })
 }

@@ -299,6 +299,10 @@ impl Upkeep for Database {
         self.shared.call(self.process, "sweep_stability", self.shared.index.sweep_stability()).await
     }
 
+    async fn set_stability(&self, level: Level, id: OrthancId, to: Stability) -> Result<bool> {
+        self.shared.call(self.process, "set_stability", self.shared.index.set_stability(level, id, to)).await
+    }
+
     async fn sweep_tombstones(&self) -> Result<bool> {
         self.shared.call(self.process, "sweep_tombstones", self.shared.index.sweep_tombstones()).await
     }
@@ -324,6 +328,12 @@ forward! { Remotes {}
     put_remote(kind: RemoteKind, name: &str, definition: &Value) -> ();
     delete_remote(kind: RemoteKind, name: &str) -> bool;
     seed_remotes(kind: RemoteKind, configured: &BTreeMap<String, Value>) -> ();
+}
+
+forward! { KeyValues {}
+    value(store: &[u8], key: &[u8]) -> Option<Vec<u8>>;
+    put_value(store: &[u8], key: &[u8], value: &[u8]) -> ();
+    delete_value(store: &[u8], key: &[u8]) -> ();
 }
 
 forward! { SharedSettings {}
