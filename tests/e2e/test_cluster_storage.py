@@ -1,5 +1,6 @@
 """Files that are lost, and no room for new ones: the job says what is wrong, and the others go on."""
 import pytest
+from client import Client
 from conftest import client_of
 from dicom import dicom_bytes, instance
 from jobs import create, success, wait_for, wait_for_state, zipped
@@ -72,3 +73,24 @@ def test_a_send_that_misses_a_file_says_which(lossy):
     done = success(three, create(three, '/modalities/destination/store', Resources=[study], Permissive=True))
     assert done['Content']['FailedInstancesCount'] == 1 and done['Content']['InstancesCount'] == 4
     assert len(destination.counts()) == 3, 'all others arrived'
+
+
+@pytest.mark.parametrize('door', ['store', 'attachment', 'job'])
+def test_a_process_that_was_taken_for_dead_leaves_no_file(node, database, door):
+    """Its names were swept: what it writes under one of them must not stay, as no sweep comes for it any more."""
+    one = node({'PostgreSQL': database.options}).start()
+    client = Client(one.url, one.dicom_port)
+    kept = client.upload(dicom_bytes(instance()))
+    write = {
+        'store': lambda: client.post('/instances', dicom_bytes(instance())),
+        'attachment': lambda: client.request('PUT', '/instances/%s/attachments/1024' % kept['ID'], data=b'note'),
+        'job': lambda: client.post('/studies/%s/archive' % kept['ParentStudy'], '{"Asynchronous": true}'),
+    }[door]
+    database.sql("UPDATE pleiad.blob_node SET alive_until = now() - interval '1 minute'")
+    wait_for(lambda: database.sql('SELECT count(*) FROM pleiad.blob_intent') == '0', what='the sweep')
+    if door == 'job':
+        success(client, write().json()['ID'])
+    else:
+        assert write().status_code == 503
+        assert write().ok
+    wait_for(lambda: len(one.blobs()) == 2, what='as many files as rows')

@@ -78,9 +78,8 @@ pub async fn set_attachment(
     let blob = attachment.id;
     let set = eng.index.set_attachment(level, id, attachment, expect(eng, if_match)).await;
     match &set {
-        Err(e) if matches!(e.kind(), ErrorKind::UnknownResource | ErrorKind::Revision) => sweeps::discard(eng, blob).await,
         Ok(_) => sweeps::deleted(eng).await?,
-        Err(_) => {}
+        Err(error) => sweeps::refused(eng, blob, error).await,
     }
     set
 }

@@ -193,16 +193,13 @@ impl Ingest {
         let blob = self.make_durable(whole).await?;
         let id = blob.id;
         let new = self.new_instance(description, &header, blob);
-        // On error the commit may still have happened: never delete the blob here, the orphan sweep decides.
-        let stored = self.eng.index.store_instance(new).await;
-        if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull) {
-            sweeps::discard(&self.eng, id).await;
-        }
-        if stored.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy) {
-            // Others took this process for dead and swept its names, also those that it has not used yet.
-            self.eng.blobs.forget();
-        }
-        let stored = stored?;
+        let stored = match self.eng.index.store_instance(new).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                sweeps::refused(&self.eng, id, &error).await;
+                return Err(error);
+            }
+        };
         if !stored.keeps_blob {
             sweeps::discard(&self.eng, id).await;
         }

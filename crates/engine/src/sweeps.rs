@@ -2,7 +2,7 @@
 
 use crate::{Ctx, Engine};
 use futures_util::{StreamExt, stream};
-use model::{AttachmentId, Result};
+use model::{AttachmentId, Error, ErrorKind, Result};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +81,21 @@ async fn remove_deleted(eng: &Engine) -> Result<()> {
         if a_second.is_some() {
             return Ok(());
         }
+    }
+}
+
+/// Removes a blob whose row the index refused. After an error that does not say whether it is committed, the blob stays: the sweep after
+/// this process decides.
+pub(crate) async fn refused(eng: &Engine, blob: AttachmentId, error: &Error) {
+    match error.kind() {
+        ErrorKind::Busy => {
+            // Perhaps others took this process for dead, and swept its names: those that it has not used yet are gone, too, and no
+            // sweep comes for this one.
+            eng.blobs.forget();
+            discard(eng, blob).await;
+        }
+        ErrorKind::StorageFull | ErrorKind::UnknownResource | ErrorKind::Revision => discard(eng, blob).await,
+        _ => {}
     }
 }
 

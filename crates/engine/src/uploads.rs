@@ -43,10 +43,9 @@ pub async fn add(eng: &Engine, _ctx: &Ctx, announced: Announced, bytes: Pieces) 
     });
     let NewBlob { id: blob, size_bytes, .. } = blobs::write(eng, bounded.boxed()).await?;
     let Announced { file, file_bytes, start } = announced;
-    // On error the commit may have happened: the blob is left to the orphan sweep.
     let added = eng.index.add_piece(&NewPiece { file, file_bytes, start, blob, size_bytes }, LIMITS).await;
-    if added.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy) {
-        eng.blobs.forget();
+    if let Err(error) = &added {
+        sweeps::refused(eng, blob, error).await;
     }
     let refused = match added? {
         PieceAdded::Kept => return Ok(None),

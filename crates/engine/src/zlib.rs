@@ -99,10 +99,8 @@ pub async fn store_as(
     };
     let set = eng.index.set_attachment(level, id, new, expect).await;
     match &set {
-        Err(e) if matches!(e.kind(), ErrorKind::UnknownResource | ErrorKind::Revision) => sweeps::discard(eng, blob).await,
         Ok(_) => sweeps::deleted(eng).await?,
-        // The commit may have happened: the orphan sweep decides.
-        Err(_) => {}
+        Err(error) => sweeps::refused(eng, blob, error).await,
     }
     set.map(drop)
 }

@@ -169,6 +169,9 @@ async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Dura
                 uncertain |= error.kind() != ErrorKind::Busy;
                 if error.kind() == ErrorKind::Busy {
                     // The names of the outputs are gone: the files must be made again.
+                    if !uncertain {
+                        discard(eng, outputs(&end)).await;
+                    }
                     end.outcome = JobOutcome::Released;
                 }
                 tokio::time::sleep(pause).await;

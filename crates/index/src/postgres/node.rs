@@ -15,6 +15,10 @@ use uuid::Uuid;
 /// Seconds.
 const LEASE: f64 = 60.0;
 const RENEWAL: Duration = Duration::from_secs(20);
+/// How long a renewal may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// When it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The condition that the process of a row of `blob_intent`, named `intent`, is dead.
 pub(super) const IS_DEAD: &str =
@@ -33,11 +37,17 @@ impl Node {
         renew(pool, id).await?;
         let pool = pool.clone();
         let renewal = tokio::spawn(async move {
+            let mut pause = RENEWAL;
             loop {
-                tokio::time::sleep(RENEWAL).await;
-                if let Err(error) = renew(&pool, id).await {
-                    tracing::debug!(%error, "the lease of this process could not be renewed");
-                }
+                tokio::time::sleep(pause).await;
+                pause = match tokio::time::timeout(PATIENCE, renew(&pool, id)).await {
+                    Ok(Ok(())) => RENEWAL,
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "the lease of this process could not be renewed");
+                        AGAIN
+                    }
+                    Err(_) => AGAIN,
+                };
             }
         });
         Ok(Self { id, renewal })
