@@ -30,13 +30,13 @@ check: compiler
 	$(CARGO) test --locked --workspace --lib --bins
 	$(CARGO) test --locked -p server --test it
 
-# One profile (dev) for all of it, so that nothing is compiled twice.
+# One profile (dev) for all of it, so that nothing is compiled twice. End-to-end tests mostly wait: two at a time.
 test: compiler test-tools
 	$(CARGO) fmt --all --check
 	tests/with-postgres $(CARGO) test --locked --workspace
 	$(CARGO) build --locked -p server
 	$(PYTHON) tests/oracle/compare.py
-	PLEIAD=$(abspath $(TARGET)/debug/pleiad) $(PYTHON) -m pytest -q tests/e2e
+	PLEIAD=$(abspath $(TARGET)/debug/pleiad) $(PYTHON) -m pytest -q -n 2 --dist loadfile tests/e2e
 
 chaos: compiler test-tools
 	$(CARGO) build --release --locked -p server

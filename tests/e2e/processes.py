@@ -6,8 +6,10 @@ import socket
 import sys
 import time
 
-# Below the ports that Linux gives to outgoing connections: none of those takes a port between its choice and its use.
-PORTS = range(12000, 32000)
+# Below the ports that Linux gives to outgoing connections: none of those takes a port between its choice and its use. Each worker of
+# pytest-xdist has some of its own.
+WORKER, WORKERS = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]), int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
+PORTS = range(12000, 32000)[WORKER * 20000 // WORKERS:(WORKER + 1) * 20000 // WORKERS]
 last_port = random.choice(PORTS)
 
 
