@@ -64,8 +64,8 @@ async fn post_content(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, body: 
     let level = level.transpose()?;
     let ids = resources(&fields)?;
     let found = match level {
-        None => bulk::named(&rest.engine, &ctx, &ids, show.fields()).await?,
-        Some(level) => bulk::at_level(&rest.engine, &ctx, &ids, level, show.fields()).await?,
+        None => bulk::named(&rest.engine, &ctx, &ids, show.fields(Level::Instance)).await?,
+        Some(level) => bulk::at_level(&rest.engine, &ctx, &ids, level, show.fields(level)).await?,
     };
     Ok(Json(view::list(&rest, &ctx, found, Some(show), format).await?))
 }

@@ -3,7 +3,7 @@
 use crate::routes::{Kind, Parameter};
 use crate::state::Rest;
 use dataset::Tag;
-use model::{Error, ErrorKind, Fields, Result};
+use model::{Error, ErrorKind, Fields, Level, Result};
 use web::Params;
 
 /// Which parts of a resource to show (Orthanc: `/tools/find` "ResponseContent").
@@ -67,15 +67,16 @@ impl Show {
         Ok(show)
     }
 
-    /// What must be loaded.
-    pub fn fields(self) -> Fields {
+    /// What must be loaded for resources of a level.
+    pub fn fields(self, level: Level) -> Fields {
         Fields {
             parent_tags: self.main_tags,
             parent_metadata: false,
             metadata: self.metadata || self.record || self.main_tags,
             labels: self.labels,
             children: self.children,
-            attachments: self.attachments || self.record,
+            // Of attachments, a record shows the DICOM file only.
+            attachments: self.attachments || (self.record && level == Level::Instance),
         }
     }
 }

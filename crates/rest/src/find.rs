@@ -137,7 +137,7 @@ fn parse(rest: &Rest, body: &Map<String, Value>) -> Result<Asked> {
         order: array(body, "OrderBy")?.iter().map(|o| order(rest, o)).collect::<Result<_>>()?,
         since: number(body, "Since")?,
         limit: number(body, "Limit")?,
-        fields: show.map_or(Fields::NONE, Show::fields),
+        fields: show.map_or(Fields::NONE, |show| show.fields(level)),
         requested: if show.is_some() { requested } else { vec![] },
         related_to: related(body)?,
         ..Query::all(level)

@@ -80,7 +80,7 @@ async fn get_list(
 fn shown(rest: &Rest, level: Level, params: &Params, show: Option<Show>) -> Result<Query, Error> {
     let requested = requested_tags(rest, params)?;
     Ok(match show {
-        Some(show) => Query { fields: show.fields(), requested, ..Query::all(level) },
+        Some(show) => Query { fields: show.fields(level), requested, ..Query::all(level) },
         None => Query::all(level),
     })
 }

@@ -159,7 +159,7 @@ async fn read(rest: &Rest, ctx: &Ctx, path: &[String], request: (&Params, &Heade
 
 /// `study.json` or `series.json`: its record, as `GET /studies/{id}` answers it.
 async fn record(rest: &Rest, ctx: &Ctx, level: Level, id: OrthancId) -> Result<String> {
-    let query = Query { related_to: vec![(level, id)], fields: RECORD.fields(), ..Query::all(level) };
+    let query = Query { related_to: vec![(level, id)], fields: RECORD.fields(level), ..Query::all(level) };
     let found = find::find(&rest.engine, ctx, &query).await?;
     let found = found.first().ok_or(ErrorKind::UnknownResource)?;
     Ok(web::json::pretty(&view::resource(rest, ctx, found, RECORD, Format::Simplified).await?))

@@ -141,12 +141,13 @@ impl Dialect {
     }
 
     /// The text of a wildcard match: beside a range of its prefix, the range alone is for the index.
-    pub(super) fn beside_prefix(self, text: &str, has_prefix: bool) -> String {
+    pub(super) fn matched_text(self, text: &str, pattern: &str, has_prefix: bool) -> String {
+        // All of an index of trigrams is read for a pattern that has none.
+        let has_trigram = || pattern.split(|c: char| !c.is_alphanumeric()).any(|run| run.chars().nth(2).is_some());
         match self {
             Self::Sqlite => self.without_index(text.trim_start_matches('+')),
-            Self::Postgres if has_prefix => self.without_index(text),
-            // An index of trigrams may help.
-            Self::Postgres => text.to_owned(),
+            Self::Postgres if !has_prefix && has_trigram() => text.to_owned(),
+            Self::Postgres => self.without_index(text),
         }
     }
 

@@ -321,8 +321,8 @@ impl Builder<'_> {
                         parts.push(format!("{expression} < {end}"));
                     }
                 }
+                let plain = self.dialect.matched_text(expression, pattern, !prefix.is_empty());
                 let pattern = self.text(self.dialect.pattern(pattern));
-                let plain = self.dialect.beside_prefix(expression, !prefix.is_empty());
                 parts.push(self.dialect.wildcard(&plain, &pattern));
                 parts.join(" AND ")
             }

@@ -118,7 +118,10 @@ async fn searches(lab: &Lab) {
     for (level, tag, rule, index) in [
         (Level::Patient, tags::PATIENT_ID, is("P7"), "patient_patient_id"),
         (Level::Patient, tags::PATIENT_NAME, like("NAME7*"), "patient_name"),
-        (Level::Patient, tags::PATIENT_NAME, like("*AME7*"), "patient_name"),
+        (Level::Patient, tags::PATIENT_NAME, like("*AME7*"), "patient_name_trgm"),
+        (Level::Study, tags::PATIENT_NAME, like("*AME7*"), "study_name_trgm"),
+        // Without three letters in a row there is no trigram to look for.
+        (Level::Study, tags::PATIENT_NAME, like("*E7*"), "Filter: ((name || ''::text) ~~"),
         (Level::Series, tags::SERIES_INSTANCE_UID, is("2.7"), "series_series_uid"),
         (Level::Instance, tags::SOP_INSTANCE_UID, is("3.7"), "instance_sop_uid"),
     ] {
