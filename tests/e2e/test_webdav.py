@@ -1,12 +1,15 @@
 """WebDAV as file managers use it, against one process and against three behind a balancer."""
 import http.client
 import io
+import json
 import zipfile
 from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree
 
 import pytest
+from client import Client
 from dicom import dicom_bytes, instance
+from jobs import wait_for
 
 ALL = pytest.mark.config(WebDavDeleteAllowed=True)
 DAV = '{DAV:}'
@@ -109,10 +112,17 @@ def test_names_that_no_file_can_have(server):
             assert not set('\\') & set(path) and '..' not in path.split('/')
 
 
+def imported(server, count):
+    """Waits until nothing is left in the area for uploads, and `count` instances are there."""
+    wait_for(lambda: set(propfind(server, '/webdav/uploads')) == {'/webdav/uploads/'}, 30, 'the import')
+    assert len(server.json('/instances')) == count
+
+
 @ALL
-def test_uploads_are_stored_when_they_are_answered(server):
+def test_uploads_are_imported_by_a_job(server):
     ds = instance()
     assert status(server, 'PUT', '/webdav/uploads/x.dcm', data=dicom_bytes(ds)) == 201
+    imported(server, 1)
     [stored] = server.json('/instances?expand')
     assert stored['MainDicomTags']['SOPInstanceUID'] == ds.SOPInstanceUID
     assert server.json('/instances/%s/metadata?expand' % stored['ID'])['Origin'] == 'WebDav'
@@ -124,8 +134,44 @@ def test_uploads_are_stored_when_they_are_answered(server):
     assert status(server, 'PUT', '/webdav/uploads/x.zip', data=archive.getvalue()) == 201
     for name in ['.DS_Store', 'empty']:
         assert status(server, 'PUT', '/webdav/uploads/' + name, data=b'x' if name != 'empty' else b'') == 201
-    assert len(server.json('/instances')) == 4
-    assert propfind(server, '/webdav/uploads') == {'/webdav/uploads/': None}
+    imported(server, 4)
+    wait_for(lambda: all(j['State'] == 'Success' for j in server.json('/jobs?expand')), 30, 'the end of the jobs')
+    jobs = server.json('/jobs?expand')
+    assert {j['Type'] for j in jobs} == {'WebDavImport'} and sum(j['Content']['InstancesCount'] for j in jobs) == 4
+    assert sum(j['Content']['FilesCount'] for j in jobs) == 3
+
+
+@pytest.mark.config(ConcurrentJobs=1, WebDavDeleteAllowed=True)
+def test_uploads_wait_in_the_area_whoever_is_killed(server, receiver):
+    # The only worker of each process is busy, so nothing is imported.
+    slow = receiver()
+    slow.answers.clear()
+    one = server.upload(dicom_bytes(instance()))['ID']
+    assert server.request('PUT', '/modalities/slow', data=json.dumps(slow.modality)).status_code == 200
+    busy = [server.post('/modalities/slow/store', json.dumps({'Resources': [one], 'Asynchronous': True})).json()['ID'] for _ in server.nodes]
+    wait_for(lambda: all(server.json('/jobs/' + j)['State'] == 'Running' for j in busy), 15, 'busy workers')
+    assert status(server, 'MKCOL', '/webdav/uploads/a') == 201
+    files = {'/webdav/uploads/a/%d' % n: dicom_bytes(instance()) for n in range(3)}
+    for path, body in files.items():
+        assert status(server, 'PUT', path, data=body) == 201
+    assert status(server, 'PUT', '/webdav/uploads/a/0', data=dicom_bytes(instance())) == 201, 'a second one of this name'
+    for node in server.nodes:
+        client = Client(node.url, node.dicom_port)
+        assert set(propfind(client, '/webdav/uploads/a')) == {'/webdav/uploads/a/', *files}
+        assert client.get('/webdav/uploads/a/2').content == files['/webdav/uploads/a/2']
+    assert propfind(server, '/webdav/uploads/a/1', depth=0) == \
+        {'/webdav/uploads/a/1': ('application/octet-stream', len(files['/webdav/uploads/a/1']))}
+    assert status(server, 'MKCOL', '/webdav/uploads/a/1') == 403
+    assert status(server, 'DELETE', '/webdav/uploads/a/2') == 204 and status(server, 'DELETE', '/webdav/uploads/a/2') == 404
+    assert len(server.json('/instances')) == 1
+    server.nodes[0].kill()
+    server.nodes[0].start()
+    for job in busy:
+        server.post('/jobs/%s/cancel' % job, '{}')
+    wait_for(lambda: set(propfind(server, '/webdav/uploads/a')) == {'/webdav/uploads/a/'}, 60, 'the import')
+    assert len(server.json('/instances')) == 4, 'both of one name, and the second file'
+    imports = [j for j in server.json('/jobs?expand') if j['Type'] == 'WebDavImport']
+    assert len(imports) == 1, imports
 
 
 @ALL
@@ -139,7 +185,7 @@ def test_folders_for_uploads_are_seen_by_all(server):
         assert status(server, 'MKCOL', '/webdav/uploads/' + refused) == 403
     assert status(server, 'PUT', '/webdav/uploads/a/b%20c/1.dcm', data=dicom_bytes(instance())) == 201
     assert status(server, 'PUT', '/webdav/uploads/x/1.dcm', data=dicom_bytes(instance())) == 403
-    assert len(server.json('/instances')) == 1
+    wait_for(lambda: len(server.json('/instances')) == 1, 30, 'the import')
     assert status(server, 'DELETE', '/webdav/uploads/a') == 204
     assert set(propfind(server, '/webdav/uploads')) == {'/webdav/uploads/'}
     assert status(server, 'PROPFIND', '/webdav/uploads/a/b%20c', headers={'Depth': '0'}) == 404

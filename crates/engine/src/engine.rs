@@ -14,6 +14,7 @@ use model::metadata::MetadataNames;
 use model::ports::{Hooks, HttpClient, Index, StorageArea};
 use model::{Error, ErrorKind, MainTags, Origin, Overwrite, Quota, Result};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -68,6 +69,10 @@ pub struct EngineConfig {
     pub heart_beat: Duration,
     /// `RestApiWriteToFileSystemEnabled`: clients may have files written to this computer.
     pub write_to_file_system: bool,
+    /// `MaximumFileSizeInArchiveMB` in bytes, 0 for none.
+    pub max_file_in_archive_bytes: u64,
+    /// `TemporaryDirectory`, where ZIP files wait while they are unpacked or made.
+    pub temporary_directory: Option<PathBuf>,
     /// `ReadOnly`: this process writes nothing, neither index nor storage, and runs no jobs.
     pub read_only: bool,
 }
@@ -108,6 +113,8 @@ impl Default for EngineConfig {
             delayed_deletion: None,
             heart_beat: Duration::ZERO,
             write_to_file_system: false,
+            max_file_in_archive_bytes: 0,
+            temporary_directory: None,
             read_only: false,
         }
     }

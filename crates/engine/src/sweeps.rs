@@ -1,15 +1,18 @@
 //! Periodic work: stability, deleted blobs, orphans, tombstones. Each may run at any time, in any process, and twice.
 
-use crate::{Ctx, Engine};
+use crate::{Ctx, Engine, uploads};
 use futures_util::{StreamExt, stream};
 use model::{AttachmentId, Error, ErrorKind, Result};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Blobs removed per round trip of the index.
 const CHUNK: usize = 500;
 /// Blobs removed at once.
 const AT_ONCE: usize = 16;
+/// A file in the area for uploads waits so long for the job that its own process makes.
+const UNNOTICED: Duration = Duration::from_secs(2);
 
 /// Runs the sweeps whenever a beat says that one has work, until `stop`.
 pub(crate) async fn run(eng: Arc<Engine>, stop: CancellationToken) {
@@ -19,7 +22,11 @@ pub(crate) async fn run(eng: Arc<Engine>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = eng.node.sweeps.notified() => {}
         }
-        match all(&eng).await {
+        let swept = async {
+            all(&eng).await?;
+            uploads::import(&eng, UNNOTICED).await
+        };
+        match swept.await {
             Ok(()) => failing = false,
             Err(error) => {
                 if !failing {

@@ -1,12 +1,15 @@
 //! Files that clients send piece by piece, one request each. The pieces wait as blobs, and the index knows in which order they belong
-//! together, so that any process may get the next one and whichever gets the last one puts the file together.
+//! together, so that any process may get the next one and whichever gets the last one puts the file together. And the area for uploads of
+//! WebDAV: files that wait there for the job that imports them.
 
 use crate::blobs::{self, NewBlob};
 use crate::flow::Pieces;
+use crate::jobs::kinds::WebDavImport;
+use crate::jobs::{self, JobKind, JobOptions};
 use crate::{Ctx, Engine, read, sweeps};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use model::upload::{CompleteUpload, NewPiece, PieceAdded, UploadKey, UploadLimits};
-use model::{Error, ErrorKind, Result};
+use model::upload::{CompleteUpload, NewPiece, NewUploaded, PieceAdded, UploadKey, UploadLimits, Uploaded};
+use model::{Error, ErrorKind, Origin, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +19,8 @@ const LIMITS: UploadLimits =
 /// How long folders stay in the area for uploads, and how many there may be.
 const FOLDER_AGE: Duration = Duration::from_secs(3600);
 const MOST_FOLDERS: u32 = 1000;
+/// Files that a listing shows.
+const MOST_FILES: u32 = 10_000;
 
 /// What a request says about the piece that it brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,17 +103,68 @@ pub async fn make_folder(eng: &Engine, ctx: &Ctx, path: &[String]) -> Result<()>
     if !parent.is_empty() && !folders(eng, ctx).await?.contains(&parent) {
         return Err(refused("the one above it is missing"));
     }
-    if eng.index.make_upload_folder(&path.join("/"), FOLDER_AGE, MOST_FOLDERS).await? {
+    let own = path.join("/");
+    if files(eng, ctx).await?.iter().any(|file| file.path == own) {
+        return Err(refused("there is a file of its name"));
+    }
+    if eng.index.make_upload_folder(&own, FOLDER_AGE, MOST_FOLDERS).await? {
         return Ok(());
     }
     Err(refused(&format!("it is there, or there are {MOST_FOLDERS} already")))
 }
 
-/// Removes a folder from the area for uploads, with those in it. Returns whether it was there.
+/// Removes a folder from the area for uploads with all that is in it, or a file. Returns whether it was there.
 ///
 /// # Errors
 /// `ReadOnly`.
-pub async fn remove_folder(eng: &Engine, _ctx: &Ctx, path: &str) -> Result<bool> {
+pub async fn remove(eng: &Engine, _ctx: &Ctx, path: &str) -> Result<bool> {
     eng.writable()?;
-    eng.index.remove_upload_folder(path).await
+    eng.index.remove_upload(path).await
+}
+
+/// The files in the area for uploads, the first ones first.
+pub async fn files(eng: &Engine, _ctx: &Ctx) -> Result<Vec<Uploaded>> {
+    eng.index.uploaded(MOST_FILES).await
+}
+
+/// The bytes of a file in the area for uploads.
+///
+/// # Errors
+/// `InexistentFile` if it was imported or removed meanwhile.
+pub async fn content(eng: &Engine, _ctx: &Ctx, file: &Uploaded) -> Result<Pieces> {
+    read::blob(eng, file.blob, 0..file.size_bytes).await
+}
+
+/// Puts a file into the area for uploads, durable when this returns. A job imports it, in any process; until then it is seen through
+/// all of them. An empty file is forgotten: there is nothing to import.
+///
+/// # Errors
+/// Those of `bytes`, and then nothing was changed; `StorageFull`, `CannotWrite`, `Busy`, `DatabaseUnavailable`, `ReadOnly`.
+pub async fn put(eng: &Arc<Engine>, ctx: &Ctx, path: String, bytes: Pieces) -> Result<()> {
+    eng.writable()?;
+    let NewBlob { id: blob, size_bytes, .. } = blobs::write(eng, bytes).await?;
+    if size_bytes == 0 {
+        sweeps::discard(eng, blob).await;
+        return Ok(());
+    }
+    let Origin { remote_ip, http_user, .. } = ctx.origin.clone();
+    // On error the commit may have happened: the blob is left to the orphan sweep.
+    let added = eng.index.add_uploaded(&NewUploaded { path, blob, size_bytes, remote_ip, http_user }).await;
+    if added.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy) {
+        eng.blobs.forget();
+    }
+    added?;
+    if let Err(error) = import(eng, Duration::ZERO).await {
+        tracing::info!(%error, "the job that imports uploads is made later");
+    }
+    Ok(())
+}
+
+/// Makes the job that imports files, if one has waited for `age` and there is no such job. Another process may do the same at this moment:
+/// then one of the jobs finds nothing.
+pub(crate) async fn import(eng: &Arc<Engine>, age: Duration) -> Result<()> {
+    if eng.index.uploads_wait(WebDavImport::TYPE, age).await? {
+        jobs::submit(eng, &Ctx::default(), &WebDavImport {}, JobOptions::default()).await?;
+    }
+    Ok(())
 }

@@ -53,6 +53,32 @@ pub struct CompleteUpload {
     pub pieces: Vec<(AttachmentId, u64)>,
 }
 
+/// A file for the area for uploads, whose blob is durable.
+#[derive(Clone, Debug)]
+pub struct NewUploaded {
+    /// Without a slash at either end. Several files may have the same.
+    pub path: String,
+    pub blob: AttachmentId,
+    pub size_bytes: u64,
+    /// Who brought it.
+    pub remote_ip: String,
+    pub http_user: String,
+}
+
+/// A file in the area for uploads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Rises from file to file.
+    pub id: i64,
+    pub path: String,
+    pub blob: AttachmentId,
+    pub size_bytes: u64,
+    pub remote_ip: String,
+    pub http_user: String,
+    /// How long it has been there, on the database's clock.
+    pub age: Duration,
+}
+
 /// What became of a piece. Its blob is referred to only if it is `Kept` or makes the file `Complete`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PieceAdded {

@@ -207,7 +207,7 @@ async fn answer(rest: &Rest, ctx: &Ctx, archive: Archive, options: JobOptions) -
         }
         return Ok(response);
     }
-    let file = tokio::fs::File::from_std(crate::upload::spool(rest)?);
+    let file = tokio::fs::File::from_std(engine::import::spool(&rest.engine)?);
     // A task of its own: a client that goes away meanwhile ends nothing, and the job still succeeds.
     let all = tokio::spawn(collect(rest.engine.clone(), ctx.clone(), archive, options, file));
     let (spooled, size_bytes) =

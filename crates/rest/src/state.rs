@@ -45,10 +45,6 @@ pub struct SystemInfo {
     pub metrics_enabled: bool,
     /// What `/plugins` lists.
     pub plugins: Vec<Plugin>,
-    /// `MaximumFileSizeInArchiveMB` in bytes, 0 for none.
-    pub max_file_in_archive_bytes: u64,
-    /// `TemporaryDirectory`, where uploaded ZIP files wait.
-    pub temporary_directory: Option<std::path::PathBuf>,
     /// `SynchronousZipStream`: an archive is sent while it is made.
     pub synchronous_zip_stream: bool,
     /// `HttpThreadsCount`: from how many requests at once on the metrics say that no thread is free.

@@ -1,12 +1,12 @@
 //! `/webdav` (RFC 4918; Orthanc book, "WebDAV"): the tree of `engine::webdav`, and the area for uploads, as folders that file managers mount.
 //!
-//! What is put into `uploads` is stored before it is answered, through any process: nothing waits there but the folders that clients make.
-//! Locks are answered and not kept, since nothing that can be written is ever read back.
+//! What is put into `uploads` is durable when it is answered, and seen through any process until a job has imported it. Locks are answered
+//! and not kept, since nothing that can be written is ever changed.
 
 use crate::fields::RECORD;
 use crate::routes::Routes;
 use crate::state::{Rest, WebDav};
-use crate::{files, upload, view};
+use crate::{files, view};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -15,16 +15,21 @@ use dataset::json::Format;
 use engine::webdav::{self, Entry, Place};
 use engine::{Ctx, Query, find, uploads};
 use http::{HeaderMap, StatusCode, header};
+use model::upload::Uploaded;
 use model::{AttachmentId, Error, ErrorKind, Level, OrthancId, RequestOrigin, Result, time};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::SystemTime;
 use web::body::MaxBody;
 use web::error::HttpResult;
 use web::{Caller, Params};
 
 /// The folder for uploads.
 const UPLOADS: &str = "uploads";
+/// What files are there, before anybody has looked into them.
+const UPLOADED: &str = "application/octet-stream";
 /// Parts of a path, and bytes of one.
 const MOST_PARTS: usize = 32;
 const LONGEST_PART: usize = 255;
@@ -107,16 +112,7 @@ async fn list(rest: &Rest, ctx: &Ctx, allowed: WebDav, path: &[String], headers:
     };
     let mut out = Multistatus::new(path);
     if path.first().is_some_and(|first| first == UPLOADS && allowed.upload) {
-        let folders = uploads::folders(&rest.engine, ctx).await?;
-        let own = path[1..].join("/");
-        if !own.is_empty() && !folders.contains(&own) {
-            return Err(Error::new(ErrorKind::UnknownResource, "there is no such folder"));
-        }
-        out.folder(None, path.last().map_or(UPLOADS, String::as_str), None);
-        let prefix = if own.is_empty() { own } else { format!("{own}/") };
-        let below = folders.iter().filter_map(|f| f.strip_prefix(&prefix)).filter(|name| deep && !name.contains('/'));
-        below.for_each(|name| out.folder(Some(name), name, None));
-        return Ok(out.respond());
+        return list_uploads(rest, ctx, out, path, deep).await;
     }
     let own = webdav::locate(&rest.engine, ctx, path).await?;
     entry(rest, ctx, &mut out, &own, None).await?;
@@ -128,6 +124,30 @@ async fn list(rest: &Rest, ctx: &Ctx, allowed: WebDav, path: &[String], headers:
             out.folder(Some(UPLOADS), UPLOADS, None);
         }
     }
+    Ok(out.respond())
+}
+
+fn nothing() -> Error {
+    Error::new(ErrorKind::UnknownResource, "there is no such file or folder in the area for uploads")
+}
+
+/// The same in the area for uploads: folders, and the files that wait for their import.
+async fn list_uploads(rest: &Rest, ctx: &Ctx, mut out: Multistatus, path: &[String], deep: bool) -> Result<Response> {
+    let (folders, files) = (uploads::folders(&rest.engine, ctx).await?, uploads::files(&rest.engine, ctx).await?);
+    let own = path[1..].join("/");
+    let name = path.last().map_or(UPLOADS, String::as_str);
+    if !own.is_empty() && !folders.contains(&own) {
+        let file = files.iter().rfind(|file| file.path == own).ok_or_else(nothing)?;
+        out.uploaded(None, name, file);
+        return Ok(out.respond());
+    }
+    out.folder(None, name, None);
+    let prefix = if own.is_empty() { own } else { format!("{own}/") };
+    let below = |path: &str| path.strip_prefix(&prefix).filter(|name| deep && !name.contains('/')).map(str::to_owned);
+    folders.iter().filter_map(|path| below(path)).for_each(|name| out.folder(Some(&name), &name, None));
+    // Of equal paths the last one is shown.
+    let files: BTreeMap<_, _> = files.iter().filter_map(|file| Some((below(&file.path)?, file))).collect();
+    files.iter().for_each(|(name, file)| out.uploaded(Some(name), name, file));
     Ok(out.respond())
 }
 
@@ -147,6 +167,13 @@ async fn entry(rest: &Rest, ctx: &Ctx, out: &mut Multistatus, entry: &Entry, bel
 
 /// `GET`: a file. Folders have no content.
 async fn read(rest: &Rest, ctx: &Ctx, path: &[String], request: (&Params, &HeaderMap)) -> Result<Response> {
+    if let Some((UPLOADS, below)) = path.split_first().map(|(first, below)| (first.as_str(), below)) {
+        let files = uploads::files(&rest.engine, ctx).await?;
+        let file = files.iter().rfind(|file| file.path == below.join("/")).ok_or_else(nothing)?;
+        let bytes = uploads::content(&rest.engine, ctx, file).await?;
+        let headers = [(header::CONTENT_TYPE, UPLOADED.to_owned()), (header::CONTENT_LENGTH, file.size_bytes.to_string())];
+        return Ok((headers, Body::from_stream(bytes)).into_response());
+    }
     match webdav::locate(&rest.engine, ctx, path).await?.place {
         Place::File(id) => files::instance(rest, ctx, id, request).await,
         Place::Record(level, id) => {
@@ -168,8 +195,8 @@ async fn record(rest: &Rest, ctx: &Ctx, level: Level, id: OrthancId) -> Result<S
 /// `DELETE`: what is deleted is what the file or folder shows.
 async fn delete(rest: &Rest, ctx: &Ctx, allowed: WebDav, path: &[String]) -> Result<Response> {
     if path.first().is_some_and(|first| first == UPLOADS) {
-        if !uploads::remove_folder(&rest.engine, ctx, &writable(allowed, path)?.join("/")).await? {
-            return Err(Error::new(ErrorKind::UnknownResource, "there is no such folder"));
+        if !uploads::remove(&rest.engine, ctx, &writable(allowed, path)?.join("/")).await? {
+            return Err(nothing());
         }
     } else if allowed.delete {
         let place = webdav::locate(&rest.engine, ctx, path).await?.place;
@@ -180,7 +207,7 @@ async fn delete(rest: &Rest, ctx: &Ctx, allowed: WebDav, path: &[String]) -> Res
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `PUT`: stores a DICOM file or the files of a ZIP. File managers put other files beside them, which are dropped, as Orthanc does.
+/// `PUT`: a file for the area for uploads, durable when it is answered. A job imports it.
 async fn put(rest: &Rest, ctx: &Ctx, path: &[String], request: Request) -> Result<Response> {
     let folders = uploads::folders(&rest.engine, ctx).await?;
     let (own, parent) = (path.join("/"), path[..path.len() - 1].join("/"));
@@ -188,15 +215,8 @@ async fn put(rest: &Rest, ctx: &Ctx, path: &[String], request: Request) -> Resul
         return Err(Error::new(ErrorKind::Forbidden, "there is a folder of this name, or none to put it into"));
     }
     let limit = request.extensions().get::<MaxBody>().map_or(0, |m| m.0);
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()).unwrap_or(0);
-    let body = web::body::stream(request.into_body(), limit);
-    match upload::one(rest, ctx, body, length, &mut vec![]).await {
-        Err(error) if error.kind() == ErrorKind::BadDicom => {
-            tracing::info!(%error, "a file that is not DICOM was dropped from the area for uploads");
-            Ok(StatusCode::CREATED.into_response())
-        }
-        stored => stored.map(|_| StatusCode::CREATED.into_response()),
-    }
+    uploads::put(&rest.engine, ctx, own, web::body::stream(request.into_body(), limit)).await?;
+    Ok(StatusCode::CREATED.into_response())
 }
 
 /// `MKCOL`
@@ -261,6 +281,11 @@ impl Multistatus {
             "<D:resourcetype/><D:getcontenttype>{mime}</D:getcontenttype><D:getcontentlength>{size}</D:getcontentlength>"
         );
         self.response(&href, name, modified, &own);
+    }
+
+    fn uploaded(&mut self, below: Option<&str>, name: &str, file: &Uploaded) {
+        let since = SystemTime::now().checked_sub(file.age).unwrap_or(SystemTime::UNIX_EPOCH);
+        self.file(below, name, Some(&time::iso(since)), (UPLOADED, file.size_bytes));
     }
 
     fn href(&self, below: &str) -> String {

@@ -37,6 +37,7 @@ mod tests;
 mod tls;
 mod trigrams;
 mod upkeep;
+mod uploaded;
 mod uploads;
 mod writer;
 

@@ -128,7 +128,8 @@ impl Beats {
         client.batch_execute(STATEMENT_TIMEOUT).await.map_err(sql)?;
         let statement = client
             .prepare(&format!(
-                "SELECT t.*, EXISTS (SELECT FROM upload u WHERE u.until <= {NOW}) AS late
+                "SELECT t.*, EXISTS (SELECT FROM upload u WHERE u.until <= {NOW})
+                     OR EXISTS (SELECT FROM uploaded_file f WHERE f.taken_by IS NULL) AS late
                  FROM job_tick_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) t"
             ))
             .await

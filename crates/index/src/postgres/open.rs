@@ -28,6 +28,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 9, compatible: 1, statements: include_str!("../migrations/postgres/0009_events.sql") },
     Migration { number: 10, compatible: 1, statements: include_str!("../migrations/postgres/0010_notes.sql") },
     Migration { number: 11, compatible: 1, statements: include_str!("../migrations/postgres/0011_key_values.sql") },
+    Migration { number: 12, compatible: 1, statements: include_str!("../migrations/postgres/0012_uploaded_files.sql") },
 ];
 
 /// `server_version_num` of the oldest release that is supported.

@@ -1,14 +1,15 @@
 //! Files that come piece by piece. A piece is one call of `functions/upload_1.sql`.
 
-use super::PostgresIndex;
 use super::blobs::masks;
 use super::nodes::NOW;
 use super::readers::query_typed;
 use super::writer::write;
+use super::{PostgresIndex, uploaded};
 use crate::jobs::in_micros;
 use async_trait::async_trait;
+use model::job::JobId;
 use model::ports::index::Uploads;
-use model::upload::{CompleteUpload, NewPiece, PieceAdded, UploadLimits};
+use model::upload::{CompleteUpload, NewPiece, NewUploaded, PieceAdded, UploadLimits, Uploaded};
 use model::{AttachmentId, Error, ErrorKind, Result};
 use std::time::Duration;
 use tokio_postgres::types::Type;
@@ -83,8 +84,27 @@ impl Uploads for PostgresIndex {
         Ok(!write(&self.pool, &statement, &[&path, &i64::from(most)]).await?.is_empty())
     }
 
-    async fn remove_upload_folder(&self, path: &str) -> Result<bool> {
-        let statement = "DELETE FROM upload_folder WHERE path = $1 OR starts_with(path, $1 || '/') RETURNING path";
-        Ok(!write(&self.pool, statement, &[&path]).await?.is_empty())
+    async fn remove_upload(&self, path: &str) -> Result<bool> {
+        uploaded::remove(&self.pool, path).await
+    }
+
+    async fn add_uploaded(&self, file: &NewUploaded) -> Result<()> {
+        uploaded::add(&self.pool, &self.node, file).await
+    }
+
+    async fn uploaded(&self, limit: u32) -> Result<Vec<Uploaded>> {
+        uploaded::list(&self.pool, limit).await
+    }
+
+    async fn take_uploaded(&self, job: JobId, after: i64, limit: u32) -> Result<Vec<Uploaded>> {
+        uploaded::take(&self.pool, job, after, limit).await
+    }
+
+    async fn forget_uploaded(&self, id: i64) -> Result<()> {
+        uploaded::forget(&self.pool, id).await
+    }
+
+    async fn uploads_wait(&self, kind: &str, age: Duration) -> Result<bool> {
+        uploaded::wait(&self.pool, kind, age).await
     }
 }

@@ -30,6 +30,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod uploaded;
 mod uploads;
 mod writer;
 
@@ -48,7 +49,7 @@ use model::ports::index::{
     SharedSettings, Stability, Upkeep, Uploads,
 };
 use model::ports::{Index, Jobs};
-use model::upload::{NewPiece, PieceAdded, UploadLimits};
+use model::upload::{NewPiece, NewUploaded, PieceAdded, UploadLimits, Uploaded};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
     FindRequest, Level, MetadataKind, NewInstance, OrthancId, Quota, Reread, Resource, ResourceStatistics, Result, Stored,
@@ -445,9 +446,32 @@ impl Uploads for SqliteIndex {
         self.writer.run(move |batch| uploads::make_folder(batch, &path, age, most)).await
     }
 
-    async fn remove_upload_folder(&self, path: &str) -> Result<bool> {
+    async fn remove_upload(&self, path: &str) -> Result<bool> {
         let path = path.to_owned();
-        self.writer.run(move |batch| uploads::remove_folder(batch, &path)).await
+        self.writer.run(move |batch| Ok(uploads::remove_folder(batch, &path)? | uploaded::forget_path(batch.conn, &path)?)).await
+    }
+
+    async fn add_uploaded(&self, file: &NewUploaded) -> Result<()> {
+        let file = file.clone();
+        self.writer.run(move |batch| uploaded::add(batch, &file)).await
+    }
+
+    async fn uploaded(&self, limit: u32) -> Result<Vec<Uploaded>> {
+        let now = self.clock.now_us();
+        self.readers.run(move |conn| uploaded::list(conn, limit, now)).await
+    }
+
+    async fn take_uploaded(&self, job: JobId, after: i64, limit: u32) -> Result<Vec<Uploaded>> {
+        self.writer.run(move |batch| uploaded::take(batch, job, after, limit)).await
+    }
+
+    async fn forget_uploaded(&self, id: i64) -> Result<()> {
+        self.writer.run(move |batch| uploaded::forget(batch, id)).await
+    }
+
+    async fn uploads_wait(&self, kind: &str, age: Duration) -> Result<bool> {
+        let (kind, before) = (kind.to_owned(), self.clock.now_us().saturating_sub(in_micros(age)));
+        self.readers.run(move |conn| uploaded::wait(conn, &kind, before)).await
     }
 }
 

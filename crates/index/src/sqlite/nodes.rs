@@ -258,7 +258,8 @@ fn due(batch: &Batch<'_>) -> Result<bool> {
              OR EXISTS (SELECT 1 FROM study WHERE stable_at IS NOT NULL AND stable_at <= ?1)
              OR EXISTS (SELECT 1 FROM patient WHERE stable_at IS NOT NULL AND stable_at <= ?1)
              OR EXISTS (SELECT 1 FROM tombstone) OR EXISTS (SELECT 1 FROM deleted_blob)
-             OR EXISTS (SELECT 1 FROM blob_intent WHERE node <> ?2) OR EXISTS (SELECT 1 FROM upload WHERE until <= ?3)",
+             OR EXISTS (SELECT 1 FROM blob_intent WHERE node <> ?2) OR EXISTS (SELECT 1 FROM upload WHERE until <= ?3)
+             OR EXISTS (SELECT 1 FROM uploaded_file WHERE taken_by IS NULL)",
         )
         .and_then(|mut s| s.query_row(params![batch.now_ms, batch.node, batch.now_us()], |r| r.get(0)))
         .map_err(sql)

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0009_events.sql"),
     include_str!("../migrations/sqlite/0010_notes.sql"),
     include_str!("../migrations/sqlite/0011_key_values.sql"),
+    include_str!("../migrations/sqlite/0012_uploaded_files.sql"),
 ];
 
 /// Prepared statements kept by each connection.

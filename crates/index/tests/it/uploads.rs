@@ -2,8 +2,8 @@
 
 use crate::fixture::*;
 use crate::for_each_index;
-use model::job::{Beat, JobLimits, NodeId};
-use model::upload::{CompleteUpload, NewPiece, PieceAdded, UploadKey, UploadLimits};
+use model::job::{Beat, JobAction, JobId, JobLimits, NewJob, NodeId};
+use model::upload::{CompleteUpload, NewPiece, NewUploaded, PieceAdded, UploadKey, UploadLimits};
 use model::{AttachmentId, ErrorKind};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -156,15 +156,72 @@ async fn folders_are_made_once_and_go(db: &mut Fresh) {
     }
     assert_eq!(db.upload_folders(hour).await.unwrap(), ["a", "a/b", "a_", "é%"]);
     assert_eq!(db.upload_folders(Duration::ZERO).await.unwrap(), [""; 0]);
-    assert!(db.remove_upload_folder("a").await.unwrap());
-    assert!(!db.remove_upload_folder("a").await.unwrap());
+    assert!(db.remove_upload("a").await.unwrap());
+    assert!(!db.remove_upload("a").await.unwrap());
     assert_eq!(db.upload_folders(hour).await.unwrap(), ["a_", "é%"]);
     // What is too old makes room.
     assert!(db.make_upload_folder("new", Duration::ZERO, 1).await.unwrap());
     assert_eq!(db.upload_folders(hour).await.unwrap(), ["new"]);
 }
 
+async fn files_wait_for_a_job(db: &mut Fresh) {
+    let put = async |db: &Fresh, path: &str| {
+        let file = NewUploaded {
+            path: path.to_owned(),
+            blob: blob(&**db).await,
+            size_bytes: 5,
+            remote_ip: "1.2.3.4".to_owned(),
+            http_user: "alice".to_owned(),
+        };
+        db.add_uploaded(&file).await.unwrap();
+        file.blob
+    };
+    let wait = async |db: &Fresh| db.uploads_wait("Import", Duration::ZERO).await.unwrap();
+    assert!(!wait(db).await && !due(db).await);
+    let blobs = [put(db, "a/x").await, put(db, "a/x").await, put(db, "b").await];
+    assert!(wait(db).await && due(db).await);
+    assert!(!db.uploads_wait("Import", HOUR).await.unwrap());
+    let all = db.uploaded(10).await.unwrap();
+    assert_eq!(all.iter().map(|f| f.blob).collect::<Vec<_>>(), blobs);
+    assert_eq!((all[0].path.as_str(), all[0].size_bytes, all[0].http_user.as_str()), ("a/x", 5, "alice"));
+    assert!(all[0].age < HOUR);
+
+    let (job, other) = (fixture_job(db).await, fixture_job(db).await);
+    assert!(!wait(db).await, "a job of this kind is there");
+    let ids =
+        async |db: &Fresh, job, after| db.take_uploaded(job, after, 2).await.unwrap().iter().map(|f| f.id).collect::<Vec<_>>();
+    assert_eq!(ids(db, job, 0).await, [all[0].id, all[1].id]);
+    assert_eq!(ids(db, job, 0).await, [all[0].id, all[1].id], "they stay its own");
+    assert_eq!(ids(db, other, 0).await, [all[2].id]);
+    assert_eq!(ids(db, job, all[0].id).await, [all[1].id]);
+    assert!(!due(db).await);
+
+    db.forget_uploaded(all[0].id).await.unwrap();
+    db.forget_uploaded(all[0].id).await.unwrap();
+    assert!(db.remove_upload("a").await.unwrap());
+    assert!(!db.remove_upload("a").await.unwrap());
+    assert_eq!(deleted(db).await, blobs[..2].iter().copied().collect());
+    db.act_on_job(other, JobAction::Cancel, LONG).await.unwrap();
+    db.act_on_job(job, JobAction::Cancel, LONG).await.unwrap();
+    assert!(!wait(db).await, "who resubmits the job tries again");
+    assert!(ids(db, job, 0).await.is_empty());
+    db.delete_job(other).await.unwrap();
+    assert!(wait(db).await, "the job is forgotten");
+    assert_eq!(ids(db, job, 0).await, [all[2].id]);
+}
+
+/// A job that waits.
+async fn fixture_job(db: &Fresh) -> JobId {
+    let id = JobId::random();
+    let new = NewJob { id, ..NewJob::new("Import", 1, serde_json::json!({}), serde_json::json!({})) };
+    db.submit_job(new).await.unwrap();
+    id
+}
+
+const LONG: JobLimits = JobLimits { history: 10, outputs: 10 };
+
 for_each_index!(
+    files_wait_for_a_job,
     folders_are_made_once_and_go,
     pieces_become_a_file_once,
     what_does_not_fit_is_refused,

@@ -4,7 +4,8 @@
 //! writes from outside. Methods may be called by any number of processes at once.
 
 use super::{Events, Jobs};
-use crate::upload::{NewPiece, PieceAdded, UploadLimits};
+use crate::job::JobId;
+use crate::upload::{NewPiece, NewUploaded, PieceAdded, UploadLimits, Uploaded};
 use crate::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Exported, ExportsPage, FindRequest, Level,
     MetadataKind, NewInstance, OrthancId, Quota, Reread, Resource, ResourceStatistics, Result, Stored, Totals,
@@ -310,7 +311,7 @@ pub trait KeyValues: Send + Sync {
     async fn delete_value(&self, store: &[u8], key: &[u8]) -> Result<()>;
 }
 
-/// Files that clients send piece by piece.
+/// Files that clients send piece by piece, and those that wait for their import.
 #[async_trait]
 pub trait Uploads: Send + Sync {
     /// Adds a piece to its file, or begins the file. The intent of its blob is deleted in the same transaction if the piece is kept.
@@ -332,8 +333,26 @@ pub trait Uploads: Send + Sync {
     /// Makes a folder, and forgets those made longer than `age` ago. False if there is one of this path, or there are `most` already.
     async fn make_upload_folder(&self, path: &str, age: Duration, most: u32) -> Result<bool>;
 
-    /// Forgets a folder with those below it. Returns whether there was one.
-    async fn remove_upload_folder(&self, path: &str) -> Result<bool>;
+    /// Forgets a folder, or the files of a path, with all that is below it. Returns whether there was anything.
+    async fn remove_upload(&self, path: &str) -> Result<bool>;
+
+    /// Adds a file to the area for uploads. The intent of its blob is deleted in the same transaction.
+    ///
+    /// # Errors
+    /// `Busy` as in [`Resources::store_instance`]. After any other error the commit may have happened.
+    async fn add_uploaded(&self, file: &NewUploaded) -> Result<()>;
+
+    /// The first files of the area, in order of their numbers.
+    async fn uploaded(&self, limit: u32) -> Result<Vec<Uploaded>>;
+
+    /// Gives files with higher numbers than `after` to a job: those that are its own already, and those of no job that exists.
+    async fn take_uploaded(&self, job: JobId, after: i64, limit: u32) -> Result<Vec<Uploaded>>;
+
+    /// Forgets a file that was imported; its blob goes to the deletion list.
+    async fn forget_uploaded(&self, id: i64) -> Result<()>;
+
+    /// Whether a file of no job has waited for `age`, and no job of this kind waits or runs.
+    async fn uploads_wait(&self, kind: &str, age: Duration) -> Result<bool>;
 }
 
 /// All of them.

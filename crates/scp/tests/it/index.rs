@@ -15,7 +15,7 @@ use model::ports::index::{
     SharedSettings, Stability, Upkeep, Uploads,
 };
 use model::ports::{Events, Jobs};
-use model::upload::{NewPiece, PieceAdded, UploadLimits};
+use model::upload::{NewPiece, NewUploaded, PieceAdded, UploadLimits, Uploaded};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
     FindRequest, Level, MetadataKind, NewInstance, OrthancId, Quota, Reread, Resource, ResourceStatistics, Result, StoreStatus,
@@ -297,7 +297,27 @@ impl Uploads for RememberingIndex {
         unused()
     }
 
-    async fn remove_upload_folder(&self, _: &str) -> Result<bool> {
+    async fn add_uploaded(&self, _: &NewUploaded) -> Result<()> {
+        unused()
+    }
+
+    async fn uploaded(&self, _: u32) -> Result<Vec<Uploaded>> {
+        unused()
+    }
+
+    async fn take_uploaded(&self, _: JobId, _: i64, _: u32) -> Result<Vec<Uploaded>> {
+        unused()
+    }
+
+    async fn forget_uploaded(&self, _: i64) -> Result<()> {
+        unused()
+    }
+
+    async fn uploads_wait(&self, _: &str, _: Duration) -> Result<bool> {
+        unused()
+    }
+
+    async fn remove_upload(&self, _: &str) -> Result<bool> {
         unused()
     }
 }

@@ -110,6 +110,8 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
             .flag("DelayedDeletion.Enable")
             .then(|| Duration::from_millis(settings.integer("DelayedDeletion.ThrottleDelayMs"))),
         heart_beat: Duration::from_secs(settings.integer("LuaHeartBeatPeriod")),
+        max_file_in_archive_bytes: settings.integer("MaximumFileSizeInArchiveMB") << 20,
+        temporary_directory: settings.path("TemporaryDirectory"),
         write_to_file_system: settings.flag("RestApiWriteToFileSystemEnabled"),
         read_only: settings.flag("ReadOnly"),
     }
@@ -291,8 +293,6 @@ fn system(settings: &Settings) -> rest::SystemInfo {
         unknown_sop_class_accepted: settings.flag("UnknownSopClassAccepted"),
         metrics_enabled: settings.flag("MetricsEnabled"),
         plugins: plugins(settings),
-        max_file_in_archive_bytes: settings.integer("MaximumFileSizeInArchiveMB") << 20,
-        temporary_directory: settings.path("TemporaryDirectory"),
         synchronous_zip_stream: settings.flag("SynchronousZipStream"),
         http_threads: settings.integer("HttpThreadsCount"),
         webdav: settings

@@ -5,12 +5,14 @@ mod media;
 mod modality_store;
 mod peer_store;
 mod sequence;
+mod webdav_import;
 
 pub use archive::{Archive, ArchiveOptions, Form};
 pub use media::Media;
 pub use modality_store::DicomModalityStore;
 pub use peer_store::OrthancPeerStore;
 pub use sequence::SequenceOfOperations;
+pub use webdav_import::WebDavImport;
 
 use super::JobHandle;
 use crate::Engine;
@@ -76,6 +78,7 @@ pub(super) const ALL: &[Entry] = &[
     entry::<DicomModalityStore>(),
     entry::<OrthancPeerStore>(),
     entry::<SequenceOfOperations>(),
+    entry::<WebDavImport>(),
     #[cfg(test)]
     entry::<super::sim::kind::Steps>(),
 ];

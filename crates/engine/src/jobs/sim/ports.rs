@@ -9,7 +9,7 @@ use model::event::{Event, EventKinds};
 use model::job::*;
 use model::ports::index::*;
 use model::ports::{BlobWriter, Events, Index, Jobs, StorageArea};
-use model::upload::{NewPiece, PieceAdded, UploadLimits};
+use model::upload::{NewPiece, NewUploaded, PieceAdded, UploadLimits, Uploaded};
 use model::{
     Attachment, AttachmentId, ChangeType, ChangesPage, ChangesRequest, ContentType, Error, ErrorKind, Exported, ExportsPage,
     FindRequest, Level, MetadataKind, NewInstance, OrthancId, Quota, Reread, Resource, ResourceStatistics, Result, Stored,
@@ -360,7 +360,12 @@ forward! { Uploads {}
     sweep_uploads() -> ();
     upload_folders(age: Duration) -> Vec<String>;
     make_upload_folder(path: &str, age: Duration, most: u32) -> bool;
-    remove_upload_folder(path: &str) -> bool;
+    remove_upload(path: &str) -> bool;
+    add_uploaded(file: &NewUploaded) -> ();
+    uploaded(limit: u32) -> Vec<Uploaded>;
+    take_uploaded(job: JobId, after: i64, limit: u32) -> Vec<Uploaded>;
+    forget_uploaded(id: i64) -> ();
+    uploads_wait(kind: &str, age: Duration) -> bool;
 }
 
 forward! { Jobs {

@@ -1,4 +1,4 @@
--- Folders that clients made in the area for uploads (WebDAV). What is put into them is stored at once, so nothing else waits there.
+-- Folders that clients made in the area for uploads (WebDAV).
 CREATE TABLE upload_folder (
     -- without a slash at either end
     path TEXT PRIMARY KEY,
