@@ -148,12 +148,10 @@ pub async fn put(eng: &Arc<Engine>, ctx: &Ctx, path: String, bytes: Pieces) -> R
         return Ok(());
     }
     let Origin { remote_ip, http_user, .. } = ctx.origin.clone();
-    // On error the commit may have happened: the blob is left to the orphan sweep.
-    let added = eng.index.add_uploaded(&NewUploaded { path, blob, size_bytes, remote_ip, http_user }).await;
-    if added.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy) {
-        eng.blobs.forget();
+    if let Err(error) = eng.index.add_uploaded(&NewUploaded { path, blob, size_bytes, remote_ip, http_user }).await {
+        sweeps::refused(eng, blob, &error).await;
+        return Err(error);
     }
-    added?;
     if let Err(error) = import(eng, Duration::ZERO).await {
         tracing::info!(%error, "the job that imports uploads is made later");
     }
