@@ -67,9 +67,13 @@ def test_decimal_strings_keep_their_digits_in_dicom_json(server):
 LEVELS = {'patients': 'ParentPatient', 'studies': 'ParentStudy', 'series': 'ParentSeries', 'instances': 'ID'}
 
 
+# Nothing is filled in by itself (see test_housekeeping).
+BY_HAND = {'Housekeeper': {'Enable': True, 'Triggers': {'MainDicomTagsChange': False}}}
+
+
 def test_reconstruct_after_a_change_of_the_configuration(node):
     """Main tags that are declared later are known for what was stored earlier, level by level if that is asked for."""
-    one = node().start()
+    one = node(BY_HAND).start()
     server = Client(one.url, one.dicom_port)
     stored = server.upload(dicom_bytes(instance(PatientComments='quiet', Manufacturer='Acme', ContentTime='1200')))
     before = {level: server.json('/%s/%s' % (level, stored[key])) for level, key in LEVELS.items()}
@@ -103,7 +107,7 @@ def test_reconstruct_after_a_change_of_the_configuration(node):
 
 
 def test_reconstruct_everything(node):
-    one = node().start()
+    one = node(BY_HAND).start()
     server = Client(one.url, one.dicom_port)
     stored = [server.upload(dicom_bytes(instance(PatientID=p, PatientComments=p))) for p in ['A', 'B']]
     one.stop()

@@ -2,6 +2,7 @@
 
 use crate::blobs::BlobNames;
 use crate::describe::Kept;
+use crate::housekeeping::Housekeeper;
 use crate::jobs::{JobsConfig, LocalNode};
 use crate::logs::LogLevels;
 use crate::modality::Modality;
@@ -47,6 +48,8 @@ pub struct EngineConfig {
     /// `CheckRevisions`
     pub check_revisions: bool,
     pub main_tags: MainTags,
+    /// `Housekeeper`, if it is enabled.
+    pub housekeeper: Option<Housekeeper>,
     pub metadata_names: MetadataNames,
     /// `UserContentType`: name to number and MIME type.
     pub user_content_types: BTreeMap<String, (u16, String)>,
@@ -100,6 +103,7 @@ impl Default for EngineConfig {
             storage_access_on_find: StorageAccessOnFind::Always,
             check_revisions: false,
             main_tags: MainTags::default(),
+            housekeeper: None,
             metadata_names: MetadataNames::default(),
             user_content_types: BTreeMap::new(),
             dictionary: Arc::new(Dictionary::standard()),

@@ -222,7 +222,7 @@ async fn details(eng: &Engine, name: &str, level: Level, id: OrthancId) -> Resul
 }
 
 fn main_tags(eng: &Engine, tags: &TagMap) -> Value {
-    let name = |tag| eng.config.dictionary.name(tag, None).unwrap_or_else(|| "Unknown Tag & Data".to_owned());
+    let name = |tag| eng.config.dictionary.name_of_number(tag).unwrap_or_else(|| "Unknown Tag & Data".to_owned());
     tags.iter().map(|(tag, value)| (name(tag), Value::from(value))).collect::<Map<_, _>>().into()
 }
 

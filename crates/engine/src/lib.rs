@@ -19,6 +19,7 @@ pub mod events;
 pub mod files;
 pub mod find;
 pub mod flow;
+pub mod housekeeping;
 pub mod import;
 pub mod jobs;
 pub mod key_values;

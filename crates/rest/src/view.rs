@@ -26,7 +26,7 @@ pub fn format(params: &Params) -> Format {
 }
 
 fn name(rest: &Rest, tag: dataset::Tag) -> String {
-    rest.engine.config.dictionary.name(tag, None).unwrap_or_else(|| "Unknown Tag & Data".to_owned())
+    rest.engine.config.dictionary.name_of_number(tag).unwrap_or_else(|| "Unknown Tag & Data".to_owned())
 }
 
 /// Tag values as JSON, with their keys in alphabetical order.

@@ -88,6 +88,16 @@ impl Dictionary {
         self.shown_name(tag, creator).map(Cow::into_owned)
     }
 
+    /// The name of a tag of which only the number is known: that of [`Self::name`], or the only one that was added for it, whoever the
+    /// private creator is.
+    pub fn name_of_number(&self, tag: Tag) -> Option<String> {
+        let added = || {
+            let mut names = self.by_name.iter().filter(|(_, named)| **named == tag);
+            names.next().filter(|_| names.next().is_none()).map(|(name, _)| name.clone())
+        };
+        self.name(tag, None).or_else(added)
+    }
+
     pub(crate) fn shown_name(&self, tag: Tag, creator: Option<&str>) -> Option<Cow<'_, str>> {
         if let Some(entry) = self.added(tag, creator) {
             return Some(Cow::Borrowed(&entry.name));
@@ -258,6 +268,18 @@ mod tests {
         assert_eq!(add("4321,1012", "LO", 1, 0, "Me"), Ok(()));
         assert_eq!(add("4321,1012", "LO", 1, 0, "You"), Ok(()));
         assert!(matches!(add("4321,2212", "LO", 1, 1, "Me"), Err(DictionaryError::Twice { .. })));
+    }
+
+    #[test]
+    fn a_number_has_the_name_that_was_added_whoever_the_creator_is() {
+        let mut dictionary = Dictionary::standard();
+        for (tag, name, creator) in [("0009,1001", "Mine", "Me"), ("0009,1002", "First", "Me"), ("0009,1002", "Second", "You")] {
+            dictionary.add(tag, "LO", name, 1, 1, creator).expect("it is new");
+        }
+        for (element, expected) in [(0x1001, Some("Mine")), (0x1002, None), (0x1003, None)] {
+            assert_eq!(dictionary.name_of_number(Tag(0x0009, element)).as_deref(), expected);
+        }
+        assert_eq!(dictionary.name_of_number(Tag(0x0010, 0x0010)).as_deref(), Some("PatientName"));
     }
 
     #[test]

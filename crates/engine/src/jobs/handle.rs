@@ -3,7 +3,7 @@
 use crate::Engine;
 use crate::engine::Metrics;
 use model::job::{Checkpoint, Claim, ClaimedJob, JobEnd, JobOutcome, JobStep};
-use model::{ErrorKind, Result};
+use model::{Error, ErrorKind, Result};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -95,6 +95,20 @@ impl JobHandle {
     /// `Canceled` if the job is to stop before its next step.
     pub fn go_on(&self) -> Result<()> {
         if self.stopper.soft.is_cancelled() { Err(ErrorKind::Canceled.into()) } else { Ok(()) }
+    }
+
+    /// Waits.
+    ///
+    /// # Errors
+    /// `Canceled` as soon as the job is to stop.
+    pub async fn idle(&self, time: Duration) -> Result<()> {
+        let stopped = self.stopper.soft.run_until_cancelled(tokio::time::sleep(time)).await.is_none();
+        if stopped { Err(ErrorKind::Canceled.into()) } else { Ok(()) }
+    }
+
+    /// Whether a run that fails with this error is over for now: it is to stop, or the database is away.
+    pub(super) fn ends_by(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::Canceled || is_transient(error.kind())
     }
 
     /// `Content` now; kept with the next step.

@@ -7,7 +7,7 @@ use super::handle::{Reason, Stopper};
 use super::waiting::{Streams, Waiters};
 use super::{kinds, worker};
 use crate::engine::Metrics;
-use crate::{Engine, events, sweeps};
+use crate::{Engine, events, housekeeping, sweeps};
 use model::Result;
 use model::job::{Beat, Claim, Hint, JobId, JobLimits, NewNode, NodeId, Want};
 use serde_json::Value;
@@ -159,12 +159,17 @@ pub async fn start(eng: Arc<Engine>) -> Result<Jobs> {
     if eng.hooks.is_on() {
         node.tasks.spawn(events::run(eng.clone(), stop.clone()));
     }
+    let undecided = housekeeping::start(&eng).await?;
+    node.tasks.spawn(housekeeping::run(eng.clone(), undecided, stop.clone()));
     Ok(Jobs { eng, stop })
 }
 
 async fn join(eng: &Engine) -> Result<()> {
     let config = &eng.config.jobs;
     let sent = Instant::now();
+    let mut details = config.details.clone();
+    let (name, declared) = housekeeping::details(eng);
+    details[name] = declared;
     let node = NewNode {
         id: eng.node.id(),
         name: config.name.clone(),
@@ -172,7 +177,7 @@ async fn join(eng: &Engine) -> Result<()> {
         kinds: if config.workers == 0 { vec![] } else { kinds::capabilities() },
         new_jobs_only: config.new_jobs_only,
         configuration: config.configuration.clone(),
-        details: config.details.clone(),
+        details,
     };
     eng.index.join(&node, config.lease).await?;
     *lock(&eng.node.heard) = Some(sent);

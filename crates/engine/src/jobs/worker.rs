@@ -66,8 +66,10 @@ async fn claim(eng: &Arc<Engine>, free: usize) -> Result<bool> {
     Ok(full)
 }
 
-/// Runs a claimed job in a task of its own. The permit is given back at the end.
+/// Runs a claimed job in a task of its own. The permit is given back at the end; at once if the job needs no worker.
 pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSemaphorePermit>) {
+    // A suspect runs alone.
+    let permit = permit.filter(|_| !kinds::is_background(&job.kind) || job.crashes > 1);
     let stopper = Arc::new(Stopper::default());
     let before = lock(&eng.node.running).insert(job.claim.job, (job.claim, stopper.clone()));
     if let Some((_, earlier)) = before {

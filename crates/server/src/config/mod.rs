@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod cluster;
 mod environment;
+mod housekeeper;
 mod http;
 mod merge;
 mod options;
@@ -88,6 +89,7 @@ pub fn load(paths: &[PathBuf], environment: &Environment) -> Result<Settings, Co
     let mut settings = Settings { values: merged.values, folder: folder_of(paths), warnings, ambient };
     if errors.is_empty() {
         settings.check_users(&mut errors);
+        settings.warnings.extend(housekeeper::warning(&settings));
     }
     if errors.is_empty() { Ok(settings) } else { Err(ConfigError(errors)) }
 }

@@ -93,6 +93,7 @@ fn engine(settings: &Settings, errors: &mut Errors) -> EngineConfig {
         },
         check_revisions: settings.flag("CheckRevisions"),
         main_tags: main_tags(settings, &dictionary, errors),
+        housekeeper: super::housekeeper::housekeeper(settings, errors),
         metadata_names: metadata_names(settings, errors),
         user_content_types: content_types(settings, errors),
         dictionary: Arc::new(dictionary),
@@ -305,7 +306,10 @@ fn system(settings: &Settings) -> rest::SystemInfo {
 fn plugins(settings: &Settings) -> Vec<rest::Plugin> {
     let s3 = settings.members("AwsS3Storage").next().is_some();
     let s3 = s3.then_some(rest::Plugin { name: "AWS S3 Storage", description: "Keeps the files in a bucket of S3" });
-    s3.into_iter().collect()
+    let housekeeper = settings.flag("Housekeeper.Enable");
+    let housekeeper =
+        housekeeper.then_some(rest::Plugin { name: "housekeeper", description: "Optimizes the index and the storage area" });
+    s3.into_iter().chain(housekeeper).collect()
 }
 
 #[cfg(test)]

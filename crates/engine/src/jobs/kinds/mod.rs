@@ -1,6 +1,7 @@
 //! The kinds of job that this version runs. A new kind is one file here and one line in [`ALL`].
 
 pub mod archive;
+mod housekeeping;
 mod media;
 mod modality_store;
 mod peer_store;
@@ -8,6 +9,7 @@ mod sequence;
 mod webdav_import;
 
 pub use archive::{Archive, ArchiveOptions, Form};
+pub use housekeeping::Housekeeping;
 pub use media::Media;
 pub use modality_store::DicomModalityStore;
 pub use peer_store::OrthancPeerStore;
@@ -38,6 +40,8 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
     const VERSION: u16 = 1;
     /// Arguments that were looked up when the job was created: a repeated request may find others.
     const LOOKED_UP: &[&str] = &[];
+    /// Whether it may wait for long: then it takes no worker away from others.
+    const BACKGROUND: bool = false;
 
     /// `Content` before the first step.
     fn content(&self) -> Value;
@@ -53,6 +57,7 @@ type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<NewOutput>>> + Send + 
 pub(super) struct Entry {
     pub name: &'static str,
     version: u16,
+    background: bool,
     run: for<'a> fn(&'a Arc<Engine>, &'a mut JobHandle, Value) -> Running<'a>,
 }
 
@@ -60,6 +65,7 @@ const fn entry<K: JobKind>() -> Entry {
     Entry {
         name: K::TYPE,
         version: K::VERSION,
+        background: K::BACKGROUND,
         run: |eng, job, arguments| {
             Box::pin(async move {
                 let kind: K = serde_json::from_value(arguments).map_err(|e| {
@@ -79,6 +85,7 @@ pub(super) const ALL: &[Entry] = &[
     entry::<OrthancPeerStore>(),
     entry::<SequenceOfOperations>(),
     entry::<WebDavImport>(),
+    entry::<Housekeeping>(),
     #[cfg(test)]
     entry::<super::sim::kind::Steps>(),
 ];
@@ -97,6 +104,11 @@ pub(super) async fn run(eng: &Arc<Engine>, job: &mut JobHandle, claimed: &Claime
         return Err(Error::new(ErrorKind::NotImplemented, message));
     }
     (entry.run)(eng, job, claimed.arguments.clone()).await
+}
+
+/// Whether jobs of this type run beside the workers.
+pub(super) fn is_background(kind: &str) -> bool {
+    ALL.iter().any(|e| e.name == kind && e.background)
 }
 
 /// What ends a job whose run panicked.
