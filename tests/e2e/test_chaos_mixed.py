@@ -20,7 +20,7 @@ from wire import Wire
 
 SECONDS = int(os.environ.get('CHAOS_SECONDS', '60'))
 SEED = int(os.environ.get('CHAOS_SEED', '1'))
-CONFIG = {'StableAge': 5, 'ConcurrentJobs': 4, 'JobsHistorySize': 1_000_000, 'MediaArchiveSize': 50}
+CONFIG = {'StableAge': 5, 'ConcurrentJobs': 4, 'JobsHistorySize': 1_000_000, 'MediaArchiveSize': 500}
 DISK_MIB = 512
 
 
