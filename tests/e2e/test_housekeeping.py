@@ -5,7 +5,7 @@ import datetime
 import pytest
 from client import Client
 from dicom import dicom_bytes, instance
-from jobs import act, wait_for
+from jobs import act, create, success, wait_for, wait_for_state
 from pydicom.dataset import Dataset
 
 DICTIONARY = {'0009,1001': ['LO', 'ColourOfTheRoom', 1, 1, 'Acme']}
@@ -178,11 +178,14 @@ def test_the_housekeeper_keeps_its_hours(node):
     uuid = server.json('/instances/' + stored['ID'])['FileUuid']
     one.stop()
     tomorrow = (datetime.datetime.now() + datetime.timedelta(hours=30)).strftime('%A')
-    one.config.update(StorageCompression=True, Housekeeper={'Enable': True, 'Schedule': {tomorrow: ['0-24']}})
+    one.config.update(StorageCompression=True, ConcurrentJobs=1, Housekeeper={'Enable': True, 'Schedule': {tomorrow: ['0-24']}})
     one.start()
     assert 'housekeeper' in server.json('/plugins')
     job = wait_for(lambda: next((j for j in runs(server) if j['State'] == 'Running'), None))
-    assert act(server, job['ID'], 'pause') == 200 and act(server, job['ID'], 'resume') == 200
+    success(server, create(server, '/studies/%s/archive' % stored['ParentStudy']))  # the run takes no worker
+    assert act(server, job['ID'], 'pause') == 200
+    wait_for_state(server, job['ID'], 'Paused')
+    assert act(server, job['ID'], 'resume') == 200
     assert not is_compressed(server, stored) and job['Content']['StudiesDone'] == 0
     one.kill()
     one.config['Housekeeper'] = {'Enable': True, 'ThrottleDelay': 0}

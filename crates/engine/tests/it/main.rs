@@ -3,6 +3,7 @@
 mod archive;
 mod archive_plan;
 mod digests;
+mod housekeeping;
 mod node;
 mod remotes;
 mod send;
