@@ -5,11 +5,15 @@ use crate::Ctx;
 use crate::jobs::kinds::{Archive, ArchiveOptions};
 use bytes::Bytes;
 use model::ports::index::RemoteKind;
-use model::{ErrorKind, Fields, FindRequest, Level};
+use model::{ErrorKind, Fields, FindRequest};
 use serde_json::json;
 
 /// A DICOM file in Explicit VR Little Endian with some pixels.
 fn file(number: u32) -> Bytes {
+    file_of_study(number, "1.1")
+}
+
+pub(super) fn file_of_study(number: u32, study: &str) -> Bytes {
     fn put(out: &mut Vec<u8>, (group, element): (u16, u16), vr: &[u8; 2], value: &[u8]) {
         let mut value = value.to_vec();
         value.resize(value.len().next_multiple_of(2), if vr == b"UI" { 0 } else { b' ' });
@@ -24,7 +28,7 @@ fn file(number: u32) -> Bytes {
     put(&mut out, (8, 0x18), b"UI", format!("1.2.{number}").as_bytes());
     put(&mut out, (8, 0x60), b"CS", b"CT");
     put(&mut out, (0x10, 0x20), b"LO", b"P");
-    put(&mut out, (0x20, 0xD), b"UI", b"1.1");
+    put(&mut out, (0x20, 0xD), b"UI", study.as_bytes());
     put(&mut out, (0x20, 0xE), b"UI", b"1.1.1");
     out.extend(b"\xe0\x7f\x10\x00OB\0\0");
     out.extend(1000_u32.to_le_bytes());

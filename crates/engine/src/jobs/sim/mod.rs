@@ -7,6 +7,7 @@
 
 mod archives;
 mod faults;
+mod housekeeping;
 pub(super) mod kind;
 mod poison;
 mod ports;
@@ -15,12 +16,13 @@ mod random;
 
 use crate::jobs::{self, JobKind, JobsConfig};
 use crate::{Engine, EngineConfig, Parts};
+use dataset::Tag;
 use kind::{Steps, sent};
-use model::AttachmentId;
 use model::event::{EventKind, EventKinds, Subject};
 use model::job::*;
 use model::ports::hooks::NoHooks;
 use model::ports::http::NoHttp;
+use model::{AttachmentId, Level, MainTags};
 use ports::{Area, Database, Fault, Halt, Shared, What, When, lock};
 use serde_json::Value;
 use std::cell::Cell;
@@ -76,11 +78,13 @@ struct Setup {
     workers: usize,
     /// All notifications are lost.
     deaf: bool,
+    /// `ExtraMainDicomTags`
+    declared: Option<(Level, Tag)>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { processes: 2, workers: 2, deaf: false }
+        Self { processes: 2, workers: 2, deaf: false, declared: None }
     }
 }
 
@@ -140,12 +144,16 @@ impl Sim {
             name: format!("p{at}"),
             ..JobsConfig::default()
         };
+        let mut main_tags = MainTags::default();
+        if let Some((level, tag)) = self.setup.declared {
+            main_tags.add(level, tag);
+        }
         let parts = Parts {
             index: Arc::new(Database { shared: self.shared.clone(), process: at }),
             storage: Arc::new(Area { shared: self.shared.clone(), process: at }),
             hooks: Arc::new(NoHooks),
             http: Arc::new(NoHttp),
-            config: EngineConfig { jobs, ..EngineConfig::default() },
+            config: EngineConfig { jobs, main_tags, ..EngineConfig::default() },
         };
         let eng = Arc::new(Engine::new(parts));
         let slot = Arc::new(Mutex::new(None));

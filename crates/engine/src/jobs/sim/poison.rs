@@ -42,7 +42,7 @@ fn a_poison_ends_after_three_crashes_and_hurts_nobody() {
 /// It has crashed twice because it ran beside a poison; the next crash would be its last, so it must be its own.
 #[test]
 fn a_suspect_runs_beside_nobody() {
-    let mut sim = Sim::with(Setup { processes: 1, workers: 8, deaf: false }, vec![]);
+    let mut sim = Sim::with(Setup { processes: 1, workers: 8, ..Setup::default() }, vec![]);
     let innocent = sim.submit(Steps { steps: 1, ms: 4000, ..Steps::default() });
     let poison = sim.submit(Steps { deadly: Some(0), ..Steps::default() });
     while sim.job(innocent).epoch < 2 {

@@ -30,7 +30,7 @@ fn run(seed: u64) {
             faults.push(Fault { process, call: dice.roll(150) as usize, when, what });
         }
     }
-    let mut sim = Sim::with(Setup { processes: 3, workers: 2, deaf: seed.is_multiple_of(4) }, faults);
+    let mut sim = Sim::with(Setup { processes: 3, workers: 2, deaf: seed.is_multiple_of(4), ..Setup::default() }, faults);
     let mut ids = vec![];
     for _ in 0..12 {
         let steps = Steps { steps: dice.roll(10) as u32, ms: dice.roll(300), ..Steps::default() };
