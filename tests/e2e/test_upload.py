@@ -36,6 +36,13 @@ def test_what_is_no_form_is_refused(server, body):
     assert answer.status_code == 400 and 'boundary' in answer.json()['Details']
 
 
+def test_files_of_a_few_bytes_are_refused(server):
+    for content in [b'', b'x', b'PK', b'xyz', b'PK\x03\x04', b'DICM']:
+        for answer in [server.post('/instances', part(content) + end(), headers=PLAIN), server.post('/instances', content),
+                       piece(server, 'few', content, len(content)), server.post('/instances', gzip.compress(content), headers={'Content-Encoding': 'gzip'})]:
+            assert answer.status_code == 400 and answer.json()['OrthancStatus'] == 15, (content, answer.text)
+
+
 def piece(server, name, content, size, **headers):
     """One request of a file that comes piece by piece; the last boundary is not closed."""
     headers = {**PLAIN, 'X-Requested-With': 'XMLHttpRequest', 'X-File-Name': name, 'X-File-Size': str(size), **headers}

@@ -30,10 +30,12 @@ pub enum Form {
 pub async fn one(
     eng: &Arc<Engine>,
     ctx: &Ctx,
-    mut body: Pieces,
+    body: Pieces,
     expected_bytes: u64,
     stored: &mut Vec<StoreOutcome>,
 ) -> Result<Form> {
+    // What has ended is asked again if it was shorter than what is looked at here.
+    let mut body = body.fuse();
     let mut first = Bytes::new();
     while first.len() < 4 {
         match body.try_next().await? {
@@ -46,7 +48,7 @@ pub async fn one(
         return Err(Error::new(ErrorKind::BadDicom, "the body is empty"));
     }
     if first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06") {
-        zip(eng, ctx, first, body, stored).await?;
+        zip(eng, ctx, first, body.boxed(), stored).await?;
         return Ok(Form::Zip);
     }
     let pieces = futures_util::stream::once(async { Ok(first) }).chain(body).boxed();
