@@ -17,7 +17,7 @@ use futures_util::future::ready;
 use futures_util::stream::BoxStream;
 use http::{HeaderValue, header};
 use model::{Error, ErrorKind, Level, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use web::error::HttpResult;
@@ -45,7 +45,9 @@ fn add_one(routes: Routes, path: &str, form: Form) -> Routes {
     let get = move |rest, caller, id, params| get_one(form, rest, caller, id, params);
     let post = move |rest, caller, id, body| post_one(form, rest, caller, id, body);
     let now = about("A ZIP of a resource.").query(&ARGUMENTS);
-    let made = about("Makes a ZIP of a resource, now or as a job.").json_body(schema::object(&[], members())).json();
+    // As in Orthanc, a body that is no object says nothing.
+    let body = schema::any_of(&[schema::object(&[], members()), json!({ "not": { "type": "object" } })]);
+    let made = about("Makes a ZIP of a resource, now or as a job.").json_body(body).json();
     routes.get(path, get, zip(now)).post(path, post, zip(made))
 }
 
@@ -87,10 +89,11 @@ fn members() -> Vec<(&'static str, Value)> {
 }
 
 /// Media with more keys, if they are wanted.
-fn extend(form: Form, is_wanted: impl FnOnce() -> Result<bool>) -> Result<Form> {
+fn extend(form: Form, is_wanted: bool) -> Form {
     match form {
-        Form::Archive => Ok(Form::Archive),
-        Form::Media | Form::ExtendedMedia => Ok(if is_wanted()? { Form::ExtendedMedia } else { Form::Media }),
+        Form::Archive => Form::Archive,
+        Form::Media | Form::ExtendedMedia if is_wanted => Form::ExtendedMedia,
+        Form::Media | Form::ExtendedMedia => Form::Media,
     }
 }
 
@@ -98,7 +101,7 @@ fn extend(form: Form, is_wanted: impl FnOnce() -> Result<bool>) -> Result<Form> 
 fn options(form: Form, params: &Params) -> Result<ArchiveOptions> {
     let text = |key| params.get(key).filter(|t| !t.is_empty()).map(str::to_owned);
     Ok(ArchiveOptions {
-        form: extend(form, || Ok(form == Form::ExtendedMedia || params.flag("extended")?))?,
+        form: extend(form, params.flag("extended")? || form == Form::ExtendedMedia),
         file_name: text("filename"),
         utf8: false,
         transcode: text("transcode"),
@@ -109,7 +112,7 @@ fn options(form: Form, params: &Params) -> Result<ArchiveOptions> {
 /// What a body says about an archive.
 fn options_in(form: Form, fields: &Fields) -> Result<ArchiveOptions> {
     Ok(ArchiveOptions {
-        form: extend(form, || fields.flag("Extended", form == Form::ExtendedMedia))?,
+        form: extend(form, fields.flag("Extended", form == Form::ExtendedMedia)?),
         file_name: fields.string("Filename")?.map(str::to_owned),
         utf8: fields.flag("Utf8", false)?,
         transcode: fields.string("Transcode")?.map(str::to_owned),

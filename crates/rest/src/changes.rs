@@ -15,7 +15,7 @@ const PAGE: u32 = 100;
 
 pub fn routes() -> Routes {
     let limit = ("limit", Kind::Count, "How many are shown at most");
-    let last = ("last", Kind::Flag, "Only the newest");
+    let last = ("last", Kind::Presence, "Only the newest");
     let changes = about("What has changed, page by page.").query(&[
         ("since", Kind::Integer, "The last number that the caller has seen"),
         ("to", Kind::Integer, "The last number that is shown, of those before it"),
@@ -45,17 +45,17 @@ fn change(c: &Change) -> Value {
 
 /// `GET /changes?since=&to=&limit=&type=A;B`, or `?last` for the newest.
 async fn get_changes(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, params: Params) -> HttpResult<Json> {
-    if params.has("last") {
-        let page = changes::last(&rest.engine, &ctx).await?;
-        let last = page.last_seq;
-        return Ok(Json(view(&page, last, true)));
-    }
     let request = ChangesRequest {
         since: params.number("since")?.unwrap_or(0),
         to: params.number("to")?,
         limit: params.number("limit")?.unwrap_or(PAGE),
         kinds: kinds(params.get("type").unwrap_or_default())?,
     };
+    if params.has("last") {
+        let page = changes::last(&rest.engine, &ctx).await?;
+        let last = page.last_seq;
+        return Ok(Json(view(&page, last, true)));
+    }
     let page = changes::page(&rest.engine, &ctx, &request).await?;
     let last = page.changes.last().map_or(page.last_seq, |c| c.seq);
     Ok(Json(view(&page, last, page.done)))
@@ -107,11 +107,11 @@ fn export(e: &Exported) -> Value {
 
 /// `GET /exports?since=&limit=`, or `?last`.
 async fn get_exports(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, params: Params) -> HttpResult<Json> {
-    let since = params.number("since")?.unwrap_or(0);
+    let (since, limit) = (params.number("since")?.unwrap_or(0), params.number("limit")?.unwrap_or(PAGE));
     let page = if params.has("last") {
         changes::last_export(&rest.engine, &ctx).await?
     } else {
-        changes::exports(&rest.engine, &ctx, since, params.number("limit")?.unwrap_or(PAGE)).await?
+        changes::exports(&rest.engine, &ctx, since, limit).await?
     };
     let last = page.exports.last().map_or(since, |e| e.seq);
     let lines: Vec<Value> = page.exports.iter().map(export).collect();

@@ -59,7 +59,8 @@ impl Fields {
 
     /// `Synchronous`, or else `Asynchronous`; without both, the caller waits.
     pub fn is_synchronous(&self) -> Result<bool> {
-        if self.0.contains_key("Synchronous") { self.flag("Synchronous", true) } else { Ok(!self.flag("Asynchronous", false)?) }
+        let asynchronous = self.flag("Asynchronous", false)?;
+        self.flag("Synchronous", !asynchronous)
     }
 
     /// `Priority` and `UserData`.
@@ -94,7 +95,7 @@ mod tests {
         ] {
             assert_eq!(fields(body.clone()).is_synchronous().unwrap(), expected, "{body}");
         }
-        for body in [json!({"Asynchronous": 1}), json!({"Synchronous": "x"})] {
+        for body in [json!({"Asynchronous": 1}), json!({"Synchronous": "x"}), json!({"Asynchronous": 1, "Synchronous": true})] {
             assert_eq!(fields(body).is_synchronous().unwrap_err().kind(), ErrorKind::BadDicom);
         }
     }

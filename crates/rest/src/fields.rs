@@ -110,10 +110,10 @@ pub const SHOW: [Parameter; 3] = [
 /// # Errors
 /// `OutOfRange` for an unknown part or a bad flag.
 pub fn show(params: &Params, expand_unless_told: bool) -> Result<Option<Show>> {
+    let expand = if params.has("expand") { params.flag("expand")? } else { expand_unless_told };
     if let Some(names) = params.get("response-content") {
         return Show::parse(names.split(';').filter(|n| !n.is_empty())).map(Some);
     }
-    let expand = if params.has("expand") { params.flag("expand")? } else { expand_unless_told };
     Ok(expand.then_some(RECORD))
 }
 

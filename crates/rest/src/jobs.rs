@@ -32,22 +32,24 @@ pub fn routes() -> Routes {
     ];
     let steps =
         [("since", Kind::Count, "How many steps are left out at the beginning"), ("limit", Kind::Count, "How many are shown")];
-    let wait = about("Waits until a job has ended.").query(&[("timeout", Kind::Number, "Seconds, at most 60"), CLUSTER]).json();
+    let job = |summary| about(summary).answers_nothing(404, "There is no such job");
+    let wait = job("Waits until a job has ended.").query(&[("timeout", Kind::Number, "Seconds, at most 60"), CLUSTER]).json();
     let output = about("A file that the job has made.").file("application/zip");
     let no_output = || about("Deletes a file that the job has made.").text();
+    let control = |summary| about(summary).json().answers_nothing(400, "There is no such job, or its state does not allow it");
     let mut routes = Routes::default()
         .get("/jobs", get_all, about("Lists jobs.").query(&page).json())
-        .get("/jobs/{id}", get_one, about("A job.").query(&[CLUSTER]).json())
+        .get("/jobs/{id}", get_one, job("A job.").query(&[CLUSTER]).json())
         .delete("/jobs/{id}", delete_one, about("Forgets a job that has ended.").text())
         .get("/jobs/{id}/wait", get_wait, wait)
-        .get("/jobs/{id}/steps", get_steps, about("What became of each step of a job.").query(&steps).json())
-        .post("/jobs/{id}/priority", post_priority, about("Sets the priority of a job.").text_body(schema::integer()).json())
+        .get("/jobs/{id}/steps", get_steps, job("What became of each step of a job.").query(&steps).json())
+        .post("/jobs/{id}/priority", post_priority, control("Sets the priority of a job.").text_body(schema::integer()))
         .get("/jobs/{id}/priority", get_output, output.clone())
         .get("/jobs/{id}/{key}", get_output, output.clone());
     for (name, action, summary) in ACTIONS {
         let path = format!("/jobs/{{id}}/{name}");
         let act = move |rest, caller, path| post_action(rest, caller, path, action);
-        routes = routes.post(&path, act, about(summary).json()).get(&path, get_output, output.clone());
+        routes = routes.post(&path, act, control(summary)).get(&path, get_output, output.clone());
     }
     // A name of an output may be that of an action.
     ACTIONS
@@ -72,7 +74,7 @@ const LIMITS: (u32, u32) = (100, 1000);
 
 /// `GET /jobs`: ids, or whole jobs with `?expand`. Ours: with `state`, `type`, `since`, `limit` or `sort`, a page of them.
 async fn get_all(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, params: Params) -> HttpResult<Json> {
-    let expand = params.flag("expand")?;
+    let (expand, cluster) = (params.flag("expand")?, params.flag("cluster")?);
     let jobs = if PAGE.iter().any(|name| params.has(name)) {
         jobs::page(&rest.engine, &ctx, &query(&params)?).await?
     } else if expand {
@@ -83,7 +85,7 @@ async fn get_all(State(rest): State<Arc<Rest>>, Caller(ctx): Caller, params: Par
     if !expand {
         return Ok(Json(jobs.iter().map(|job| job.id.to_string()).collect()));
     }
-    Ok(Json(Value::Array(views(&rest, &jobs, &params).await?)))
+    Ok(Json(Value::Array(views(&rest, &jobs, cluster).await?)))
 }
 
 fn bad(message: String) -> Error {
@@ -121,14 +123,13 @@ fn limit(params: &Params) -> Result<u32, Error> {
 }
 
 /// Jobs as clients see them. Ours, with `?cluster`: the member `Cluster` of each.
-async fn views(rest: &Rest, jobs: &[Job], params: &Params) -> Result<Vec<Value>, Error> {
+async fn views(rest: &Rest, jobs: &[Job], cluster: bool) -> Result<Vec<Value>, Error> {
     let blocked = jobs::blocked(&rest.engine, jobs).await?;
-    let wanted = params.flag("cluster")?;
     Ok(jobs
         .iter()
         .map(|job| {
             let mut out = view(job, blocked.get(&job.id));
-            if wanted {
+            if cluster {
                 out["Cluster"]["Attempt"] = job.epoch.into();
                 out["Cluster"]["Blocked"] = blocked.get(&job.id).cloned().into();
                 out["Cluster"]["Crashes"] = job.crashes.into();
@@ -142,7 +143,7 @@ async fn views(rest: &Rest, jobs: &[Job], params: &Params) -> Result<Vec<Value>,
 /// A job, or an empty 404.
 async fn shown(rest: &Rest, found: Result<Job, Error>, params: &Params) -> HttpResult<Response> {
     match found {
-        Ok(job) => Ok(Json(views(rest, &[job], params).await?.pop().unwrap_or_default()).into_response()),
+        Ok(job) => Ok(Json(views(rest, &[job], params.flag("cluster")?).await?.pop().unwrap_or_default()).into_response()),
         Err(error) if error.kind() == ErrorKind::InexistentItem => Ok(StatusCode::NOT_FOUND.into_response()),
         Err(error) => Err(error.into()),
     }

@@ -18,19 +18,17 @@ pub fn routes() -> Routes {
     let all = about("The metadata of a resource.")
         .query(&[("expand", Kind::Flag, "Also their values"), ("numeric", Kind::Flag, "Numbers instead of names")])
         .json();
+    let value = about("The value of a metadata.").headers(&[IF_NONE_MATCH]).text().answers_nothing(304, UNCHANGED);
+    let value = value.answers_nothing(404, "It is not set");
     let put = about("Sets a metadata.").headers(&[IF_MATCH]).text_body(schema::text()).text();
     Level::ALL.into_iter().fold(Routes::default(), |routes, level| {
         let path = format!("/{}/{{id}}/metadata", level.folder());
         let one = format!("{path}/{{name}}");
-        routes
-            .get(&path, get_all, all.clone())
-            .get(
-                &one,
-                get_one,
-                about("The value of a metadata.").headers(&[IF_NONE_MATCH]).text().answers_nothing(304, UNCHANGED),
-            )
-            .put(&one, put_one, put.clone())
-            .delete(&one, delete_one, about("Removes a metadata.").headers(&[IF_MATCH]).text())
+        routes.get(&path, get_all, all.clone()).get(&one, get_one, value.clone()).put(&one, put_one, put.clone()).delete(
+            &one,
+            delete_one,
+            about("Removes a metadata.").headers(&[IF_MATCH]).text(),
+        )
     })
 }
 

@@ -25,9 +25,10 @@ pub fn openapi() -> Value {
         "security": [{ "basic": [] }, {}],
         "components": {
             "securitySchemes": { "basic": { "type": "http", "scheme": "basic" } },
+            // Orthanc calls it plain text.
             "responses": { "Error": {
-                "description": "Refused. Some refusals have no body, as in Orthanc.",
-                "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } },
+                "description": "Refused. The text is JSON: the schema `Error`.",
+                "content": { "text/plain": { "schema": text() } },
             } },
             "schemas": { "Error": {
                 "type": "object",

@@ -37,7 +37,7 @@ pub fn routes() -> Routes {
             .delete(&one, delete_one, about("Deletes a resource and all below it.").json())
             .get(&format!("{one}/statistics"), get_statistics, about("Counts and sizes of what is below.").json())
             .get(&format!("{one}/labels"), get_labels, about("The labels of a resource.").json())
-            .get(&label, get_label, about("Whether a label is set: 404 if not.").text())
+            .get(&label, get_label, about("Whether a label is set.").text().answers_nothing(404, "It is not"))
             .put(&label, put_label, about("Sets a label.").text())
             .delete(&label, delete_label, about("Removes a label.").text());
         for other in Level::ALL {

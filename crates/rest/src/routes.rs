@@ -87,6 +87,8 @@ pub type Parameter = (&'static str, Kind, &'static str);
 pub enum Kind {
     /// Set by its name alone, or by `true`, `1`, `false`, `0`.
     Flag,
+    /// Set by its name, whatever its value.
+    Presence,
     Integer,
     /// An integer that is not negative.
     Count,
@@ -101,8 +103,8 @@ impl Kind {
             Self::Flag => json!({ "type": "string", "enum": ["", "true", "1", "false", "0"] }),
             Self::Integer => schema::integer(),
             Self::Count => schema::count(),
+            Self::Presence | Self::Text => schema::text(),
             Self::Number => json!({ "type": "number" }),
-            Self::Text => schema::text(),
             Self::OneOf(names) => schema::one_of(names),
         }
     }
@@ -126,7 +128,7 @@ impl About {
     pub fn query(mut self, parameters: &[Parameter]) -> Self {
         for (name, kind, meaning) in parameters {
             let mut parameter = json!({ "name": name, "in": "query", "schema": kind.schema(), "description": meaning });
-            if matches!(kind, Kind::Flag) {
+            if matches!(kind, Kind::Flag | Kind::Presence) {
                 parameter["allowEmptyValue"] = true.into();
             }
             self.add_parameter(parameter);
@@ -215,9 +217,14 @@ impl About {
         .answers_nothing(304, "The version that the caller has is the current one")
     }
 
+    /// 500, in a case that is no mistake of the server.
+    pub fn fails(self, meaning: &str) -> Self {
+        self.answers(500, "text/plain", meaning)
+    }
+
     /// 500, if another server does not do as it is asked.
     pub fn calls_another_server(self) -> Self {
-        self.answers(500, "application/json", "The other server cannot be reached, or refuses")
+        self.fails("The other server cannot be reached, or refuses")
     }
 
     pub fn into_operation(self) -> Map<String, Value> {

@@ -14,11 +14,8 @@ use web::{Caller, Json};
 const MAX_LISTED_FRAMES: u32 = 100_000;
 
 pub fn routes() -> Routes {
-    let ordered = about("The files and frames of a series in the order of their positions.").json().answers(
-        500,
-        "application/json",
-        "Nothing tells the order",
-    );
+    let ordered =
+        about("The files and frames of a series in the order of their positions.").json().fails("Nothing tells the order");
     Routes::default().get("/series/{id}/ordered-slices", get_ordered, ordered)
 }
 

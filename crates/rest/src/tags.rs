@@ -41,7 +41,7 @@ pub fn routes() -> Routes {
 
 /// Arguments that [`wanted`] reads.
 pub(crate) const FORMAT: [Parameter; 2] =
-    [("simplify", Kind::Flag, "Tags by name, values only"), ("short", Kind::Flag, "Tags by number, values only")];
+    [("simplify", Kind::Presence, "Tags by name, values only"), ("short", Kind::Presence, "Tags by number, values only")];
 /// The argument that [`options`] reads.
 pub(crate) const IGNORE_LENGTH: Parameter = ("ignore-length", Kind::Text, "Tags whose values are shown at any length: `A,B`");
 

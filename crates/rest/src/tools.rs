@@ -18,11 +18,7 @@ use web::{Caller, Json, Params};
 pub fn routes() -> Routes {
     let level = ("level", Kind::OneOf(&["patient", "study", "series", "instance"]), "What the identifier is for");
     let syntaxes = about("Sets which transfer syntaxes are accepted: one, or an array with wildcards.").text_body(schema::text());
-    let script = about("Runs Lua (`ExecuteLuaEnabled`).").text_body(schema::text()).text().answers(
-        500,
-        "application/json",
-        "The script fails",
-    );
+    let script = about("Runs Lua (`ExecuteLuaEnabled`).").text_body(schema::text()).text().fails("The script fails");
     let log = |routes: Routes, path: &str| {
         let put = about("Sets how much is logged.").text_body(schema::one_of(&["default", "verbose", "trace"])).text();
         routes.get(path, get_log_level, about("How much is logged.").text()).put(path, put_log_level, put)

@@ -11,8 +11,10 @@ use serde_json::{Map, Value, json};
 use web::Params;
 
 /// Arguments that [`format`] reads.
-pub const FORMAT: [Parameter; 2] =
-    [("short", Kind::Flag, "Tags by number, values only"), ("full", Kind::Flag, "Tags by number, with their names and types")];
+pub const FORMAT: [Parameter; 2] = [
+    ("short", Kind::Presence, "Tags by number, values only"),
+    ("full", Kind::Presence, "Tags by number, with their names and types"),
+];
 
 /// How tags are written: `?short`, `?full`, or by name. Orthanc: whatever their values.
 pub fn format(params: &Params) -> Format {
