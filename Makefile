@@ -3,6 +3,7 @@
 # make check    before a commit: format, lints, tidy, unit tests
 # make test     everything that CI runs
 # make chaos    SECONDS=600: three servers under load while all kinds of faults happen, for so long, in the order of SEED=n (1);
+#               PROFILE=recycle or reject: the same with a quota instead of the usual load;
 #               without SECONDS: 20,000 stores on 8 connections while the server is killed 50 times, then three servers behind a
 #               gateway, one after the other; TOPOLOGY=single or cluster for one of both, STORES, KILLS and SEED for other numbers
 # make diff     the same requests to an Orthanc (REFERENCE='command {config}') and to Pleiad; its report is docs/diff.md
@@ -40,8 +41,8 @@ test: compiler test-tools
 
 chaos: compiler test-tools
 	$(CARGO) build --release --locked -p server
-	CHAOS_SECONDS=$(SECONDS) CHAOS_STORES=$(or $(STORES),20000) CHAOS_KILLS=$(or $(KILLS),50) CHAOS_SEED=$(or $(SEED),1) \
-	  PLEIAD=$(abspath $(TARGET)/release/pleiad) $(PYTHON) -m pytest -q $(if $(SECONDS),tests/e2e/test_chaos_mixed.py,tests/e2e/test_chaos.py \
+	CHAOS_SECONDS=$(SECONDS) CHAOS_STORES=$(or $(STORES),20000) CHAOS_KILLS=$(or $(KILLS),50) CHAOS_SEED=$(or $(SEED),1) CHAOS_PROFILE=$(or $(PROFILE),recycle) \
+	  PLEIAD=$(abspath $(TARGET)/release/pleiad) $(PYTHON) -m pytest -q $(if $(SECONDS),tests/e2e/$(if $(PROFILE),chaos_quota,test_chaos_mixed).py,tests/e2e/test_chaos.py \
 	  $(if $(TOPOLOGY),-k '$(if $(filter cluster,$(TOPOLOGY)),gateway,not gateway)'))
 
 diff: compiler test-tools

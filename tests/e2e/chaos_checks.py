@@ -15,6 +15,14 @@ ORPHAN_SECONDS = 15
 HIT_SECONDS = 45
 
 
+IMPORT = 'WebDavImport'
+
+
+def imports(states):
+    """The jobs that import what clients put into the area for uploads: nobody asked for them, and nobody meddles with them."""
+    return [identifier for identifier, one in states.items() if one['Type'] == IMPORT]
+
+
 class Orphans:
     """Running jobs whose process has no lease: somebody takes them over soon."""
 
@@ -48,7 +56,7 @@ def settle(load, world, dice):
         states = {one['ID']: one for one in load.ask('GET', '/jobs?expand').json()}
         lost = [job.identifier for job in load.jobs if job.identifier not in states]
         assert not lost, 'jobs are unknown: %s' % lost[:5]
-        waiting = 0
+        waiting = int(world.database.sql('SELECT count(*) FROM pleiad.uploaded_file'))
         for job in load.jobs:
             found = states[job.identifier]
             state, given_up = found['State'], was_given_up(found, world.hits)
@@ -61,14 +69,17 @@ def settle(load, world, dice):
             elif state in ENDED:
                 continue
             waiting += 1
-        for identifier in load.poison.jobs:
+        for identifier in load.poison.jobs + imports(states):
             found = states[identifier]
-            if found['State'] == 'Failure' and found['ErrorCode'] in STORAGE:
+            again = found['Type'] == IMPORT and was_given_up(found, world.hits)
+            if found['State'] == 'Failure' and (found['ErrorCode'] in STORAGE or again):
                 load.ask('POST', '/jobs/%s/resubmit' % identifier, good=(200, 400), data='{}')
             elif found['State'] in ENDED:
                 continue
             waiting += 1
         if not waiting:
+            load.studies += load.arriving
+            load.arriving = []
             return states
         assert time.monotonic() < deadline, Counter(one['State'] for one in states.values())
         time.sleep(0.5)
@@ -76,7 +87,7 @@ def settle(load, world, dice):
 
 def check_jobs(load, states, database):
     """Each job is there once, ended once, as it was intended to."""
-    ids = [job.identifier for job in load.jobs] + load.poison.jobs
+    ids = [job.identifier for job in load.jobs] + load.poison.jobs + imports(states)
     assert len(ids) == len(set(ids)) and set(ids) == set(states), 'jobs that nobody made, or twice: %s' % (set(states) - set(ids))
     assert database.sql("SELECT count(*) FROM pleiad.job WHERE done_seq IS NULL OR state NOT IN ('S', 'F') OR owner IS NOT NULL") == '0'
     epochs = dict(line.split('|') for line in database.sql('SELECT id, epoch FROM pleiad.job').splitlines())
@@ -88,6 +99,8 @@ def check_jobs(load, states, database):
             assert found['Progress'] == 100 and found['Content'].get('FailedInstancesCount', 0) == 0, found
             if job.receiver:
                 check_arrivals(job, int(epochs[job.identifier]))
+    for identifier in imports(states):
+        assert states[identifier]['State'] == 'Success', states[identifier]
     for identifier in load.poison.jobs:
         found = states[identifier]
         assert (found['State'], found['ErrorCode']) == ('Failure', INTERNAL), found
@@ -133,7 +146,7 @@ def check_instances(load, nodes):
         got = session.get('%s/instances/%s/file' % (nodes[number % len(nodes)].url, identifier)).content
         stored += len(got)
         # storescu writes the meta header itself.
-        same = got == body if door == 'REST' else dcmread(io.BytesIO(got)) == dcmread(io.BytesIO(body))
+        same = got == body if door != 'C-STORE' else dcmread(io.BytesIO(got)) == dcmread(io.BytesIO(body))
         assert same, '%s is not what was sent' % identifier
     assert int(statistics['TotalUncompressedSize']) == stored
 
@@ -144,6 +157,11 @@ def check_totals(load, database):
         SELECT count(*) FROM pleiad.study s JOIN (
             SELECT e.study, count(*) AS instances, sum(i.size_bytes) AS size FROM pleiad.series e JOIN pleiad.instance i ON i.series = e.id GROUP BY 1
         ) x ON x.study = s.id WHERE (s.series_count, s.instance_count, s.size_bytes) = (1, x.instances, x.size)""") == str(len(load.studies))
+    check_sums(database)
+
+
+def check_sums(database):
+    """The global counters are those of all rows."""
     assert database.sql("""
         SELECT (sum(patients), sum(studies), sum(series), sum(instances), sum(size_bytes)) =
             ((SELECT count(*) FROM pleiad.patient), (SELECT count(*) FROM pleiad.study), (SELECT count(*) FROM pleiad.series),
@@ -154,7 +172,7 @@ def check_blobs(node, database):
     """Files are rows, once what dead processes reserved is swept."""
     def rows():
         return set(database.sql('SELECT blob FROM pleiad.instance UNION ALL SELECT blob FROM pleiad.attachment'
-                                ' UNION ALL SELECT blob FROM pleiad.job_output').split())
+                                ' UNION ALL SELECT blob FROM pleiad.job_output UNION ALL SELECT blob FROM pleiad.uploaded_file').split())
 
     def difference():
         files, named = {blob.name for blob in node.blobs()}, rows()
@@ -181,6 +199,25 @@ def check_changes(load):
         load.follower.poll()
         return load.follower.ids('StableStudy') == studies
     wait_for(stable, 60, 'StableStudy of all')
+
+
+def check_events(load, states, database):
+    """Scripts were told of each event, and of none before one of the same resource that happened earlier."""
+    wait_for(lambda: database.sql('SELECT count(*) FROM pleiad.event') == '0', 120, 'the delivery of all events')
+    told = {}
+    text = "convert_from(%s, 'UTF8')"
+    for line in database.sql('SELECT %s FROM pleiad.key_value' % ', '.join(text % c for c in ('store', 'key', 'value'))).splitlines():
+        event, identifier, order = line.split('|')
+        assert order == 'told', '%s of %s came %s' % (event, identifier, order)
+        told.setdefault(event, set()).add(identifier)
+    studies = {study.identifier for study in load.studies}
+    ended = {state: {identifier for identifier, one in states.items() if one['State'] == state} for state in ENDED}
+    for event, happened in [('OnStoredInstance', {identifier for study in load.studies for identifier in study.sent}),
+                            ('OnNewStudy', studies), ('OnStableStudy', studies), ('OnJobSubmitted', set(states))]:
+        assert told.get(event, set()) == happened, (event, len(happened), sorted(happened ^ told.get(event, set()))[:5])
+    for event, state in [('OnJobSuccess', 'Success'), ('OnJobFailure', 'Failure')]:
+        lost = ended[state] - told.get(event, set())
+        assert not lost, (event, sorted(lost)[:5])
 
 
 def check_modalities(load, nodes):

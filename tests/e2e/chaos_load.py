@@ -1,9 +1,11 @@
 """What the clients of the mixed chaos do. Each request is repeated until a process has answered it, so what was asked for once is done once."""
 import hashlib
+import io
 import random
 import threading
 import time
 import uuid
+import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -23,9 +25,10 @@ CANCELED, INTERNAL = 37, -1
 PATIENCE = ['-to', 5, '-ta', 15, '-td', 20]
 
 
-def orthanc_id(one):
-    """Orthanc's identifier of an instance."""
-    digest = hashlib.sha1('|'.join([one.PatientID, one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID]).encode()).hexdigest()
+def orthanc_id(one, level=4):
+    """Orthanc's identifier of an instance, or above it of a patient (1) or study (2)."""
+    uids = [one.PatientID, one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID]
+    digest = hashlib.sha1('|'.join(uids[:level]).encode()).hexdigest()
     return '-'.join(digest[at:at + 8] for at in range(0, 40, 8))
 
 
@@ -39,7 +42,7 @@ def status_of(answer):
 
 @dataclass
 class Study:
-    """All of it is acknowledged. `sent`: the file of each instance by its id; `door`: 'REST' or 'C-STORE'."""
+    """All of it is acknowledged. `sent`: the file of each instance by its id; `door`: 'REST', 'C-STORE' or 'WebDAV'."""
     identifier: str
     sent: dict
     uids: list
@@ -101,6 +104,8 @@ class Load:
         self.dice = random.Random(seed)
         self.lock, self.threads, self.running = threading.Lock(), [], True
         self.studies, self.jobs, self.problems = [], [], []
+        # Acknowledged, and perhaps not imported yet.
+        self.arriving = []
         self.done, self.refused = Counter(), Counter()
         self.follower = Follower(client.url)
         self.receivers = [Witness(aet='QUICK'), Witness(aet='SLOW', delay=0.12)]
@@ -112,7 +117,7 @@ class Load:
             self.put_modality(one.aet.lower(), one.modality)
         self.store_by_rest()
         self.first = self.studies[0]
-        for work, count in [(self.store_by_rest, 3), (self.store_by_dicom, 2), (self.send, 2), (self.archive, 2), (self.meddle, 1),
+        for work, count in [(self.store_by_rest, 3), (self.store_by_dicom, 2), (self.upload, 1), (self.send, 2), (self.archive, 2), (self.meddle, 1),
                             (self.change_modality, 1), (self.poll, 1), (self.follow, 1)]:
             for _ in range(count):
                 self.start(work)
@@ -166,8 +171,9 @@ class Load:
         study, series = generate_uid(), generate_uid()
         return [instance(study, series, InstanceNumber=n + 1) for n in range(count)]
 
-    def stored(self, study, instances, bodies, door):
-        self.studies.append(Study(study, dict(zip(map(orthanc_id, instances), bodies)), [str(i.SOPInstanceUID) for i in instances], door))
+    def stored(self, study, instances, bodies, door, where=None):
+        where = self.studies if where is None else where
+        where.append(Study(study, dict(zip(map(orthanc_id, instances), bodies)), [str(i.SOPInstanceUID) for i in instances], door))
         self.done['instances stored by ' + door] += len(instances)
 
     def store_by_rest(self):
@@ -190,6 +196,22 @@ class Load:
             time.sleep(0.1)
         study = self.ask('GET', '/instances/%s/study' % orthanc_id(instances[0])).json()['ID']
         self.stored(study, instances, [path.read_bytes() for path in paths], 'C-STORE')
+
+    def upload(self):
+        """By WebDAV: a ZIP, or each file of its own. A request that is repeated may leave the same file twice."""
+        instances = self.new_study()
+        bodies, name = [dicom_bytes(one) for one in instances], '/webdav/uploads/%s' % uuid.uuid4()
+        uploads = {'%s-%d.dcm' % (name, n): body for n, body in enumerate(bodies)}
+        if self.choose([True, False]):
+            archive = io.BytesIO()
+            with zipfile.ZipFile(archive, 'w') as made:
+                for n, body in enumerate(bodies):
+                    made.writestr('%d.dcm' % n, body)
+            uploads = {name + '.zip': archive.getvalue()}
+        for path, body in uploads.items():
+            self.ask('PUT', path, good=(201,), data=body)
+        self.stored(orthanc_id(instances[0], 2), instances, bodies, 'WebDAV', self.arriving)
+        time.sleep(0.3)
 
     def send(self):
         study, receiver = self.choose(self.studies), self.choose(self.receivers)

@@ -5,10 +5,11 @@ if there is a kind of fault that it did not inject although this machine can.
 """
 import os
 import random
+from pathlib import Path
 
 import pytest
-from chaos_checks import (check_archives, check_blobs, check_changes, check_instances, check_jobs, check_modalities,
-                          check_totals, settle)
+from chaos_checks import (check_archives, check_blobs, check_changes, check_events, check_instances, check_jobs,
+                          check_modalities, check_totals, settle)
 from chaos_faults import GAVE_UP, KILLED, Faults, World
 from chaos_load import Executioner, Load
 from cluster import Cluster
@@ -20,7 +21,8 @@ from wire import Wire
 
 SECONDS = int(os.environ.get('CHAOS_SECONDS', '60'))
 SEED = int(os.environ.get('CHAOS_SEED', '1'))
-CONFIG = {'StableAge': 5, 'ConcurrentJobs': 4, 'JobsHistorySize': 1_000_000, 'MediaArchiveSize': 500}
+CONFIG = {'StableAge': 5, 'ConcurrentJobs': 4, 'JobsHistorySize': 1_000_000, 'MediaArchiveSize': 500,
+          'LuaScripts': [str(Path(__file__).with_name('chaos.lua'))]}
 DISK_MIB = 512
 
 
@@ -51,14 +53,19 @@ def database(postgres, disk):
 
 
 @pytest.fixture
-def world(tmp_path, request, postgres, database, disk):
+def config():
+    return CONFIG
+
+
+@pytest.fixture
+def world(tmp_path, request, postgres, database, disk, config):
     storage, clock = tmp_path / 'storage', tmp_path / 'clock'
     (tmp_path / 'blobs').mkdir()
     (tmp_path / 'no-folder').touch()
     storage.symlink_to(tmp_path / 'blobs')
     clock.write_text('+0')
     wire = Wire(postgres.port)
-    cluster = Cluster(tmp_path, database.options, CONFIG)
+    cluster = Cluster(tmp_path, database.options, config)
     cluster.nodes[1].config['PostgreSQL'] = {**database.options, 'Port': wire.port}
     cluster.nodes[2].environment = fake_time(clock)
     request.node.nodes = cluster.parts
@@ -86,8 +93,8 @@ def report(faults, world, load):
     return '\n'.join(lines)
 
 
-def test_all_faults_at_once(world, load, capsys):
-    dice = random.Random(SEED)
+def play(world, load, dice, capsys):
+    """Load and faults for some time, and the end of both. Returns all jobs by their ids."""
     faults = Faults(world, dice)
     load.begin()
     try:
@@ -107,14 +114,24 @@ def test_all_faults_at_once(world, load, capsys):
     wait_for(lambda: world.tend(dice), what='three processes')
     for node in world.nodes:
         node.wait_until_ready()
+    return states
+
+
+def restart(world):
+    """What a process cannot know to be stored stays in doubt as long as it lives."""
+    for node in world.nodes:
+        node.stop()
+        node.start()
+
+
+def test_all_faults_at_once(world, load, capsys):
+    states = play(world, load, random.Random(SEED), capsys)
     check_jobs(load, states, world.database)
     check_archives(load, world.database)
     check_modalities(load, world.nodes)
     check_changes(load)
+    check_events(load, states, world.database)
     check_totals(load, world.database)
     check_instances(load, world.nodes)
-    # What a process cannot know to be stored stays in doubt as long as it lives.
-    for node in world.nodes:
-        node.stop()
-        node.start()
+    restart(world)
     check_blobs(world.nodes[0], world.database)

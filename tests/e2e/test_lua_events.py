@@ -98,6 +98,30 @@ def test_a_damaged_file_does_not_hold_up_the_events_behind_it(node):
     assert one.log.count('cannot be told') == 1
 
 
+def test_events_wait_for_a_storage_area_that_is_away(node):
+    one = node({'ExecuteLuaEnabled': True, 'IndexDirectory': 'index'}).start()
+    server = Client(one.url, one.dicom_port)
+    printed(server, TELL + """
+        function OnStoredInstance(id, tags)
+           tell('stored', tags.PatientID)
+           local now = os.time()
+           while tags.PatientID == 'FIRST' and os.time() < now + 2 do end
+        end""")
+    told = lambda: [e[1] for e in events([one])]
+    server.upload(dicom_bytes(instance(PatientID='FIRST')))
+    wait_for(lambda: told() == ['FIRST'], 15, 'FIRST')
+    away = one.storage.with_name('away')
+    # While the first callback runs, no other event is begun.
+    server.upload(dicom_bytes(instance(PatientID='SECOND')))
+    one.storage.rename(away)
+    one.storage.touch()
+    wait_for(lambda: 'events of scripts cannot be delivered now' in one.log, 15, 'a try in vain')
+    time.sleep(1)
+    one.storage.unlink()
+    away.rename(one.storage)
+    wait_for(lambda: told() == ['FIRST', 'SECOND'], 30, 'SECOND')
+
+
 @scripts
 def test_callbacks_send_and_delete(server, receiver):
     there = receiver()

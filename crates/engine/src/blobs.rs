@@ -92,3 +92,13 @@ pub(crate) async fn write(eng: &Engine, mut bytes: BoxStream<'_, Result<Bytes>>)
     }
     Ok(NewBlob { id, size_bytes, checksum: checksum.value() })
 }
+
+/// Whether the storage area can be used at all, told by an empty blob.
+///
+/// # Errors
+/// `StorageFull`, `CannotWrite`, `DatabaseUnavailable`.
+pub(crate) async fn probe(eng: &Engine) -> Result<()> {
+    let blob = write(eng, futures_util::stream::empty().boxed()).await?;
+    sweeps::discard(eng, blob.id).await;
+    Ok(())
+}

@@ -3,8 +3,8 @@
 
 use crate::jobs::kinds::SequenceOfOperations;
 use crate::jobs::{self, JobOptions};
-use crate::read::{self, Extent};
-use crate::{Ctx, Engine};
+use crate::read::{self, Extent, Stored};
+use crate::{Ctx, Engine, blobs};
 use dataset::json::{Format, JsonOptions, orthanc};
 use futures_util::{StreamExt, stream};
 use model::event::{Event, EventKind, EventKinds, Subject};
@@ -75,7 +75,7 @@ fn kinds_of(callbacks: &[&'static str]) -> EventKinds {
 
 /// Delivers until `stop`. `Initialize` is called before, `Finalize` behind all others.
 pub(crate) async fn run(eng: Arc<Engine>, stop: CancellationToken) {
-    let call = |name: &'static str| report(name, eng.hooks.event(name, vec![]));
+    let call = async |name: &str| report(name, eng.hooks.event(name, vec![]).await);
     call("Initialize").await;
     let mut failing = false;
     let mut next_beat = Instant::now();
@@ -104,14 +104,14 @@ pub(crate) async fn run(eng: Arc<Engine>, stop: CancellationToken) {
 async fn heart_beat(eng: &Engine) -> Result<()> {
     const NAME: &str = "OnHeartBeat";
     if eng.hooks.callbacks().await?.contains(&NAME) && eng.index.heart_beat(eng.config.heart_beat).await? {
-        report(NAME, eng.hooks.event(NAME, vec![])).await;
+        report(NAME, eng.hooks.event(NAME, vec![]).await);
     }
     Ok(())
 }
 
 /// What a callback fails with is its author's affair: it is logged, and the event counts as delivered (Orthanc).
-async fn report(name: &str, call: impl Future<Output = Result<Vec<Value>>>) -> Vec<Value> {
-    call.await.unwrap_or_else(|error| {
+fn report(name: &str, called: Result<Vec<Value>>) -> Vec<Value> {
+    called.unwrap_or_else(|error| {
         tracing::error!(target: "lua", "{name}: {error}");
         vec![]
     })
@@ -152,7 +152,7 @@ async fn deliver(eng: &Arc<Engine>, stop: &CancellationToken) -> Result<bool> {
 /// Delivers one event and submits the job that its callbacks ask for.
 ///
 /// # Errors
-/// Those of the index: the event must come again.
+/// Those of the index, also if it was a script that met them, and of the storage area: the event must come again.
 async fn one(eng: &Arc<Engine>, event: &Event) -> Result<bool> {
     let (level, id) = match event.subject {
         Subject::Job(job) => (None, job.to_string()),
@@ -168,14 +168,18 @@ async fn one(eng: &Arc<Engine>, event: &Event) -> Result<bool> {
                 // It was deleted meanwhile.
                 Err(error) if error.kind() == ErrorKind::UnknownResource => continue,
                 // It will not get better, and others wait behind it.
-                Err(error) if error.kind() == ErrorKind::Corrupted => {
+                Err(error) if is_unreadable(&error) => {
                     tracing::error!(target: "lua", "{name}: instance {id} cannot be told: {error}");
                     continue;
                 }
                 Err(error) => return Err(error),
             }
         }
-        let operations = report(name, eng.hooks.event(name, arguments)).await;
+        let operations = match eng.hooks.event(name, arguments).await {
+            // The index was away, or no state was free: the script is not to blame.
+            Err(error) if jobs::is_transient(error.kind()) => return Err(error),
+            called => report(name, called),
+        };
         if !operations.is_empty() {
             submit(eng, event.seq, name, operations).await?;
         }
@@ -212,13 +216,34 @@ async fn details(eng: &Engine, name: &str, level: Level, id: OrthancId) -> Resul
     if !stored {
         return Ok(vec![main_tags(eng, &found.tags[level as usize]), metadata.into()]);
     }
-    let file = match read::dataset(eng, &Ctx::default(), id, Extent::Header).await {
-        Err(error) if error.kind() == ErrorKind::InexistentFile => return Err(ErrorKind::UnknownResource.into()),
-        file => file?,
-    };
+    let file = header(eng, id).await?;
     let options = JsonOptions { max_string_length: MAX_VALUE_BYTES, ..JsonOptions::default() };
     let tags = orthanc(&file.dataset, Format::Simplified, &options, &eng.config.dictionary);
     Ok(vec![tags, metadata.into(), origin(&found)])
+}
+
+/// Whether a file is lost or damaged, or cannot be read now.
+fn is_unreadable(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::InexistentFile)
+}
+
+/// The header of an instance.
+///
+/// # Errors
+/// `Corrupted` or `InexistentFile` if its file is lost or damaged; `CannotWrite` while the whole storage area is away.
+async fn header(eng: &Engine, id: OrthancId) -> Result<Stored> {
+    let read = async || read::dataset(eng, &Ctx::default(), id, Extent::Header).await;
+    match read().await {
+        Err(error) if is_unreadable(&error) => {
+            blobs::probe(eng).await?;
+            let again = read().await;
+            if again.as_ref().is_err_and(is_unreadable) {
+                blobs::probe(eng).await?;
+            }
+            again
+        }
+        file => file,
+    }
 }
 
 fn main_tags(eng: &Engine, tags: &TagMap) -> Value {

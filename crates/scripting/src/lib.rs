@@ -48,8 +48,11 @@ pub struct Lua {
     pool: Arc<pool::Pool>,
 }
 
+/// What a script fails with: what the server answered it, if it did not catch that, keeps its kind if it may pass.
 pub(crate) fn failed(error: &mlua::Error) -> Error {
-    Error::new(ErrorKind::Script, error.to_string())
+    let passing = [ErrorKind::Busy, ErrorKind::DatabaseUnavailable];
+    let kind = error.downcast_ref::<Error>().map(Error::kind).filter(|kind| passing.contains(kind));
+    Error::new(kind.unwrap_or(ErrorKind::Script), error.to_string())
 }
 
 impl Lua {

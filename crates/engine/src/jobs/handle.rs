@@ -164,6 +164,6 @@ impl JobHandle {
 }
 
 /// Whether the same will probably work later.
-pub(super) fn is_transient(kind: ErrorKind) -> bool {
+pub(crate) fn is_transient(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::DatabaseUnavailable | ErrorKind::Busy)
 }

@@ -14,6 +14,7 @@ mod waiting;
 mod worker;
 
 pub use handle::JobHandle;
+pub(crate) use handle::is_transient;
 pub use kinds::JobKind;
 pub use node::{Jobs, JobsConfig, LocalNode, start};
 pub use registry::{

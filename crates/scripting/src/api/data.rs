@@ -6,7 +6,7 @@ use super::{global, text};
 use crate::state::Shared;
 use engine::{Ctx, Engine, Stability, annotations, key_values};
 use mlua::{Lua, LuaString, MultiValue, Value};
-use model::{ErrorKind, Origin, OrthancId, RequestOrigin, Result};
+use model::{Error, ErrorKind, Origin, OrthancId, RequestOrigin, Result};
 use std::sync::Arc;
 
 pub(super) fn register(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<()> {
@@ -73,9 +73,9 @@ fn strings<const N: usize>(lua: &Lua, arguments: &MultiValue, names: &str) -> ml
 impl Shared {
     /// What a use case answers; `None` if the script is run again for its definitions only.
     fn ask<T>(&self, names: &str, work: impl AsyncFnOnce(&Engine, &Ctx) -> Result<T>) -> mlua::Result<Option<T>> {
-        let failed = |why: String| mlua::Error::runtime(format!("{names}: {why}"));
-        let engine = self.setup.engine.get().ok_or_else(|| failed("the server does not answer yet".to_owned()))?;
+        let failed = |error: Error| mlua::Error::external(Error::new(error.kind(), format!("{names}: {error}")));
+        let engine = self.setup.engine.get().ok_or_else(|| failed(ErrorKind::Busy.into()))?;
         let ctx = Ctx { origin: Origin { door: RequestOrigin::Lua, ..Origin::default() }, ..Ctx::default() };
-        self.call(work(engine, &ctx))?.transpose().map_err(|error| failed(error.to_string()))
+        self.call(work(engine, &ctx))?.transpose().map_err(failed)
     }
 }
