@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub(super) async fn reread(pool: &Pool, new: &Reread) -> Result<()> {
     let mut client = pool::get(pool).await?;
     let tx = client.transaction().await.map_err(sql)?;
-    let statement = "SELECT l.p, l.s, l.e, l.i, p.public_id, s.public_id, e.public_id, i.blob FROM path_1(3, $1) l
+    let statement = "SELECT l.p, l.s, l.e, l.i, p.public_id, s.public_id, e.public_id, i.blob, i.sop_class FROM path_1(3, $1) l
         JOIN patient p ON p.id = l.p JOIN study s ON s.id = l.s JOIN series e ON e.id = l.e JOIN instance i ON i.id = l.i";
     let rows = tx.query(statement, &[&new.ids.instance.0.as_slice()]).await.map_err(sql)?;
     let path = rows.first().ok_or_else(|| unknown(Level::Instance, new.ids.instance))?;
@@ -32,8 +32,10 @@ pub(super) async fn reread(pool: &Pool, new: &Reread) -> Result<()> {
         write(&tx, level, row, new).await?;
         write_metadata_of(&tx, level, row, new).await?;
     }
-    if new.levels.iter().any(|level| *level >= Level::Series) {
-        let of_series: Option<i64> = new.levels.contains(&Level::Instance).then(|| path.get(2));
+    // The lists of parents are gathered from all rows below: only if they may change.
+    let other_class = new.levels.contains(&Level::Instance) && path.get::<_, &str>(8) != clean(&new.sop_class_uid);
+    if other_class || new.levels.contains(&Level::Series) {
+        let of_series: Option<i64> = other_class.then(|| path.get(2));
         tx.execute("SELECT refresh_1($1, $2, true)", &[&path.get::<_, i64>(1), &of_series]).await.map_err(sql)?;
     }
     tx.commit().await.map_err(sql)

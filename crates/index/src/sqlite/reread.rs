@@ -18,9 +18,9 @@ pub(super) fn reread(batch: &mut Batch<'_>, new: &Reread) -> Result<()> {
     // What the batch knows of parents would overwrite what follows.
     batch.flush()?;
     let conn = batch.conn;
-    let blob = conn
-        .prepare_cached("SELECT blob FROM instance WHERE id = ?1")
-        .and_then(|mut s| s.query_row([instance], |row| blob_column(row, 0)))
+    let (blob, class): (_, String) = conn
+        .prepare_cached("SELECT blob, sop_class FROM instance WHERE id = ?1")
+        .and_then(|mut s| s.query_row([instance], |row| Ok((blob_column(row, 0)?, row.get(1)?))))
         .map_err(sql)?;
     if blob != new.blob {
         return Err(Error::new(ErrorKind::UnknownResource, format!("instance {} has another file now", new.ids.instance)));
@@ -35,10 +35,12 @@ pub(super) fn reread(batch: &mut Batch<'_>, new: &Reread) -> Result<()> {
         write_metadata(conn, step.level, step.row, new)?;
     }
     let row = |level: Level| path[level as usize].row;
-    if new.levels.contains(&Level::Instance) {
+    // The lists of parents are gathered from all rows below: only if they may change.
+    let other_class = new.levels.contains(&Level::Instance) && class != clean(&new.sop_class_uid);
+    if other_class {
         collect_classes(conn, row(Level::Series))?;
     }
-    if new.levels.iter().any(|level| *level >= Level::Series) {
+    if other_class || new.levels.contains(&Level::Series) {
         refresh_study(conn, row(Level::Study))?;
     }
     Ok(())
