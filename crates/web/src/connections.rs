@@ -40,6 +40,11 @@ pub(crate) struct Shared {
     pub(crate) requests: Option<Arc<Semaphore>>,
 }
 
+/// `TcpNoDelay`: whether small answers leave at once.
+fn set_up(stream: &TcpStream, no_delay: bool) {
+    let _ = stream.set_nodelay(no_delay);
+}
+
 /// Accepts connections until `stop`, and returns when all of them have ended.
 pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
     let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
@@ -52,9 +57,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: Can
         };
         match accepted {
             Ok((stream, peer)) => {
-                if shared.config.tcp_no_delay {
-                    let _ = stream.set_nodelay(true);
-                }
+                set_up(&stream, shared.config.tcp_no_delay);
                 let (shared, drain) = (shared.clone(), drain.clone());
                 tasks.spawn(async move {
                     serve(stream, peer, shared, drain).await;
@@ -166,5 +169,23 @@ struct UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.idle.send_replace(Some(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `TcpNoDelay`
+    #[tokio::test]
+    async fn small_answers_wait_only_if_they_may() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for no_delay in [false, true] {
+            let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+            let (stream, _) = accepted.unwrap();
+            set_up(&stream, no_delay);
+            assert_eq!(stream.nodelay().unwrap(), no_delay);
+            drop(client);
+        }
     }
 }

@@ -168,6 +168,26 @@ fn decisions_are_numbered() {
     assert!(numbers.iter().all(|n| n.parse::<u16>().is_ok()), "{names:?}");
 }
 
+/// The part of a source that tests.
+fn tests_of(file: &Path) -> String {
+    let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+    let in_tests = file.components().any(|part| part.as_os_str() == "tests");
+    if in_tests { text } else { text.split_once("#[cfg(test)]").map(|(_, tests)| tests.to_owned()).unwrap_or_default() }
+}
+
+#[test]
+fn every_option_that_is_obeyed_is_named_in_a_test() {
+    let sources = files().into_iter().filter(|f| has_extension(f, &["rs", "py"]) && !f.ends_with("tidy.rs"));
+    let tests: String = sources.map(|f| tests_of(&f)).collect();
+    let words: BTreeSet<&str> = tests.split(|c: char| !c.is_alphanumeric()).collect();
+    let table = fs::read_to_string(root().join("crates/server/src/config/options.tsv")).unwrap();
+    let options = table.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect::<Vec<_>>());
+    let obeyed: Vec<_> = options.filter(|columns| ["now", "safety"].contains(&columns[3])).map(|columns| columns[0]).collect();
+    assert!(obeyed.len() > 150, "{}", obeyed.len());
+    let untested = obeyed.iter().filter(|option| !words.contains(option.rsplit('.').next().unwrap_or(option)));
+    assert_eq!(untested.collect::<Vec<_>>(), Vec::<&&str>::new(), "options that no test names");
+}
+
 /// Documents whose tables name a test for each line, in the last column.
 const PROVED: [&str; 2] = ["docs/job-contract.md", "docs/security.md"];
 
