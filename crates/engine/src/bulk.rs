@@ -1,6 +1,6 @@
 //! Many resources at once (Orthanc: `/tools/bulk-content`, `/tools/bulk-delete`). Ids that no resource has are passed over.
 
-use crate::{Ctx, Engine, Found, delete, files};
+use crate::{Ctx, Engine, Found, delete};
 use model::{ErrorKind, Fields, FindRequest, Level, OrthancId, Result};
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,8 +16,8 @@ pub async fn named(eng: &Engine, _ctx: &Ctx, ids: &[OrthancId], fields: Fields) 
 
 /// The resources of one level that are those of the ids, above them or below them: each once, in the order of their ids.
 /// Two searches a level at most.
-pub async fn at_level(eng: &Engine, ctx: &Ctx, ids: &[OrthancId], level: Level, fields: Fields) -> Result<Vec<Found>> {
-    let known = files::known(eng, ctx, ids).await?;
+pub async fn at_level(eng: &Engine, _ctx: &Ctx, ids: &[OrthancId], level: Level, fields: Fields) -> Result<Vec<Found>> {
+    let known = eng.index.levels_of(ids).await?;
     let at = |home: Level| -> Vec<OrthancId> { known.iter().filter(|(_, l)| **l == home).map(|(id, _)| *id).collect() };
     let mut above = BTreeSet::new();
     for home in Level::ALL.into_iter().filter(|home| *home > level) {
@@ -40,7 +40,7 @@ pub async fn at_level(eng: &Engine, ctx: &Ctx, ids: &[OrthancId], level: Level, 
 
 /// Deletes resources with all below them. What another process deletes at the same time is not missed.
 pub async fn delete(eng: &Engine, ctx: &Ctx, ids: &[OrthancId]) -> Result<()> {
-    for (id, level) in files::known(eng, ctx, ids).await? {
+    for (id, level) in eng.index.levels_of(ids).await? {
         match delete::delete(eng, ctx, level, id).await {
             // It was below another of them.
             Err(error) if error.kind() == ErrorKind::UnknownResource => {}

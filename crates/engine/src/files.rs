@@ -4,24 +4,13 @@ use crate::{Ctx, Engine};
 use model::{Attachment, ContentType, Error, ErrorKind, Fields, FindRequest, Level, OrthancId, Resource, Result};
 use std::collections::{HashMap, HashSet};
 
-/// The levels of resources that a client names by their ids alone, in the same order. One search a level.
+/// The levels of resources that a client names by their ids alone, in the same order.
 ///
 /// # Errors
 /// `UnknownResource` with the first id that no resource has.
-pub async fn levels(eng: &Engine, ctx: &Ctx, ids: &[OrthancId]) -> Result<Vec<(Level, OrthancId)>> {
-    let found = known(eng, ctx, ids).await?;
+pub async fn levels(eng: &Engine, _ctx: &Ctx, ids: &[OrthancId]) -> Result<Vec<(Level, OrthancId)>> {
+    let found = eng.index.levels_of(ids).await?;
     ids.iter().map(|id| found.get(id).map(|level| (*level, *id)).ok_or_else(|| unknown(*id))).collect()
-}
-
-/// The levels of those of the ids that some resource has. One search a level.
-pub(crate) async fn known(eng: &Engine, _ctx: &Ctx, ids: &[OrthancId]) -> Result<HashMap<OrthancId, Level>> {
-    let mut found = HashMap::new();
-    // A patient and a study cannot have the same id, but the highest would count.
-    for level in Level::ALL.into_iter().rev() {
-        let request = FindRequest { among: Some((level, ids.to_vec())), ..FindRequest::all(level) };
-        found.extend(eng.index.find(&request).await?.into_iter().map(|r| (r.id, level)));
-    }
-    Ok(found)
 }
 
 /// All instances at and below resources of one level, each once, in the order of creation. One search.

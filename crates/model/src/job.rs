@@ -310,6 +310,14 @@ pub enum JobOutcome {
     Released,
 }
 
+/// What became of ends that were told together, and what is to be run next.
+#[derive(Clone, Debug, Default)]
+pub struct Turn {
+    /// For each end, in their order: whether its claim was the current one.
+    pub ended: Vec<bool>,
+    pub claimed: Vec<ClaimedJob>,
+}
+
 /// A file that a job made, durable already (Orthanc: `/jobs/{id}/{key}`).
 #[derive(Clone, Debug)]
 pub struct NewOutput {

@@ -1,7 +1,7 @@
 //! Jobs: work that outlives its request, shared by all processes (`model::ports::jobs` says how).
 //!
 //! [`kinds`] lists what can be run, one file each. A door calls [`submit`] or [`run`]; [`node`] is this process as a member
-//! of the cluster: it beats once a second, claims what waits and runs it (`worker.rs`), and gives up what it may not run any more.
+//! of the cluster: it beats once a second, claims what waits (`turns.rs`) and runs it (`worker.rs`), and gives up what it may not run any more.
 
 mod handle;
 pub mod kinds;
@@ -10,6 +10,7 @@ mod registry;
 #[cfg(test)]
 mod sim;
 mod submit;
+mod turns;
 mod waiting;
 mod worker;
 

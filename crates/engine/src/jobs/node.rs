@@ -4,8 +4,9 @@
 //! after the last answered beat no job is claimed any more; after five sixths what runs is interrupted, before others take it over.
 
 use super::handle::{Reason, Stopper};
+use super::turns::Ends;
 use super::waiting::{Streams, Waiters};
-use super::{kinds, worker};
+use super::{kinds, turns};
 use crate::engine::Metrics;
 use crate::{Engine, events, housekeeping, sweeps};
 use model::Result;
@@ -74,6 +75,7 @@ pub struct LocalNode {
     /// Jobs may wait.
     pub(super) work: AtomicBool,
     pub(super) look: Notify,
+    pub(super) ends: Ends,
     /// A sweep has work.
     pub(crate) sweeps: Notify,
     draining: AtomicBool,
@@ -98,6 +100,7 @@ impl LocalNode {
             heard: Mutex::new(None),
             work: AtomicBool::new(true),
             look: Notify::new(),
+            ends: Ends::default(),
             sweeps: Notify::new(),
             draining: AtomicBool::new(false),
             tasks: TaskTracker::new(),
@@ -124,7 +127,7 @@ impl LocalNode {
         lock(&self.heard).map(|at| at.elapsed())
     }
 
-    /// Jobs may wait: the claiming loop looks.
+    /// Jobs may wait: the next turn claims.
     pub(super) fn poke(&self) {
         self.work.store(true, Relaxed);
         self.look.notify_one();
@@ -154,7 +157,7 @@ pub async fn start(eng: Arc<Engine>) -> Result<Jobs> {
     node.tasks.spawn(beat_loop(eng.clone(), stop.clone()));
     node.tasks.spawn(watch_lease(eng.clone(), stop.clone()));
     node.tasks.spawn(hint_loop(eng.clone(), stop.clone()));
-    node.tasks.spawn(worker::claim_loop(eng.clone(), stop.clone()));
+    node.tasks.spawn(turns::run(eng.clone(), stop.clone()));
     node.tasks.spawn(sweeps::run(eng.clone(), stop.clone()));
     if eng.hooks.is_on() {
         node.tasks.spawn(events::run(eng.clone(), stop.clone()));

@@ -1,73 +1,27 @@
-//! Claims what waits, and runs it.
+//! Runs what was claimed.
 
 use super::handle::{JobHandle, Reason, Stopper, is_transient};
 use super::kinds;
 use super::node::lock;
+use super::turns::{self, Permit};
 use crate::engine::Metrics;
 use crate::{Engine, sweeps};
 use futures_util::FutureExt;
+use model::ErrorKind;
 use model::job::{Checkpoint, ClaimedJob, JobEnd, JobError, JobOutcome, NewOutput};
-use model::{ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// How long an interrupted step may take to tidy up.
 const TIDY: Duration = Duration::from_millis(500);
 /// A run that met a database that is away waits so long before it gives its job back.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// Claims jobs whenever some may wait and workers are free.
-pub(super) async fn claim_loop(eng: Arc<Engine>, stop: CancellationToken) {
-    if eng.config.jobs.workers == 0 {
-        return;
-    }
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = eng.node.look.notified() => {}
-        }
-        let free = || eng.node.workers.available_permits();
-        while free() > 0 && eng.node.may_claim(eng.config.jobs.lease) && eng.node.work.swap(false, Relaxed) {
-            match claim(&eng, free()).await {
-                Ok(true) => eng.node.work.store(true, Relaxed),
-                Ok(false) => {}
-                // The next beat looks again.
-                Err(error) => tracing::debug!(%error, "no job could be claimed"),
-            }
-        }
-    }
-}
-
-/// Claims as many jobs as there are free workers. Whether more may wait that this process could run now.
-async fn claim(eng: &Arc<Engine>, free: usize) -> Result<bool> {
-    let node = &eng.node;
-    let Ok(mut permits) = node.workers.clone().try_acquire_many_owned(u32::try_from(free).unwrap_or(u32::MAX)) else {
-        // A request took a worker meanwhile.
-        return Ok(true);
-    };
-    let jobs = eng.index.claim_jobs(node.id(), free).await?;
-    let full = jobs.len() == free;
-    if jobs.is_empty() && free == eng.config.jobs.workers {
-        if let Some(job) = eng.index.claim_suspect(node.id()).await? {
-            tracing::warn!(job.id = %job.claim.job, job.crashes, "runs alone: the processes that ran it before died");
-            launch(eng, job, Some(permits));
-        }
-        return Ok(false);
-    }
-    for job in jobs {
-        let permit = permits.split(1);
-        launch(eng, job, permit);
-    }
-    Ok(full)
-}
-
 /// Runs a claimed job in a task of its own. The permit is given back at the end; at once if the job needs no worker.
-pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSemaphorePermit>) {
+pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Permit) {
     // A suspect runs alone.
     let permit = permit.filter(|_| !kinds::is_background(&job.kind) || job.crashes > 1);
     let stopper = Arc::new(Stopper::default());
@@ -80,7 +34,7 @@ pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSem
         let (eng, mine) = (eng.clone(), stopper.clone());
         async move {
             let (claim, pinned) = (job.claim, job.pinned);
-            let end = run(&eng, job, stopper).await;
+            let end = run(&eng, job, stopper, permit).await;
             // The registry has ended a pinned job that this process lost.
             let lost = || JobEnd { outcome: JobOutcome::Failure(download_ended()), checkpoint: Checkpoint::default() };
             eng.node.waiters.announce(claim.job, end.or_else(|| pinned.then(lost)).map(Arc::new));
@@ -89,7 +43,6 @@ pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSem
                 running.remove(&claim.job);
             }
             drop(running);
-            drop(permit);
             if eng.node.work.load(Relaxed) {
                 eng.node.look.notify_one();
             }
@@ -99,7 +52,7 @@ pub(super) fn launch(eng: &Arc<Engine>, job: ClaimedJob, permit: Option<OwnedSem
 }
 
 /// One run, from the claim to the end that the registry accepted; none if another process owns the job now.
-async fn run(eng: &Arc<Engine>, mut job: ClaimedJob, stopper: Arc<Stopper>) -> Option<JobEnd> {
+async fn run(eng: &Arc<Engine>, mut job: ClaimedJob, stopper: Arc<Stopper>, permit: Permit) -> Option<JobEnd> {
     let began = Instant::now();
     let mut handle = JobHandle::new(eng.clone(), &mut job, stopper.clone());
     let result = {
@@ -131,7 +84,10 @@ async fn run(eng: &Arc<Engine>, mut job: ClaimedJob, stopper: Arc<Stopper>) -> O
         }
         (Some(Ok(Err(error))), None) => JobOutcome::Failure(JobError::from(&error)),
     };
-    finish(eng, &job, handle.end(outcome), began.elapsed(), &stopper).await
+    let took = began.elapsed();
+    let end = finish(eng, &job, handle.end(outcome), &stopper, permit).await?;
+    report(eng, &job, &end, took);
+    Some(end)
 }
 
 fn download_ended() -> JobError {
@@ -144,7 +100,7 @@ fn lost(job: &ClaimedJob) -> Option<JobEnd> {
 }
 
 /// Tells the registry until it answers.
-async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Duration, stopper: &Stopper) -> Option<JobEnd> {
+async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, stopper: &Stopper, mut permit: Permit) -> Option<JobEnd> {
     let mut pause = Duration::from_millis(100);
     // An answer was lost: what was told may be kept all the same.
     let mut uncertain = false;
@@ -153,14 +109,13 @@ async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Dura
             discard(eng, outputs(&end)).await;
             return lost(job);
         }
-        match eng.index.finish_job(job.claim, end.clone(), eng.config.jobs.limits).await {
-            Ok(true) => break,
+        let (told, back) = turns::tell(eng, job.claim, end.clone(), permit.take()).await;
+        permit = back;
+        match told {
+            Ok(true) => return Some(end),
             Ok(false) if uncertain => {
-                if is_kept(eng, job).await {
-                    break;
-                }
-                // The outputs may be those of the job: if nothing names them, the sweep after this process finds them.
-                return lost(job);
+                // If it is not, the outputs may still be those of the job: if nothing names them, the sweep after this process finds them.
+                return if is_kept(eng, job).await { Some(end) } else { lost(job) };
             }
             Ok(false) => {
                 Metrics::add(&eng.metrics.jobs_fenced, 1);
@@ -187,6 +142,9 @@ async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Dura
             }
         }
     }
+}
+
+fn report(eng: &Engine, job: &ClaimedJob, end: &JobEnd, took: Duration) {
     let duration_ms = took.as_millis() as u64;
     match &end.outcome {
         JobOutcome::Success(_) => Metrics::add(&eng.metrics.jobs_success, 1),
@@ -200,7 +158,6 @@ async fn finish(eng: &Arc<Engine>, job: &ClaimedJob, mut end: JobEnd, took: Dura
         JobOutcome::Released => ("released", ""),
     };
     tracing::info!(job.id = %job.claim.job, job.kind = job.kind, duration_ms, details, "job: {name}");
-    Some(end)
 }
 
 /// Whether the end of this very run is in the registry.

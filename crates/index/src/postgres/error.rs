@@ -31,7 +31,7 @@ fn kind(code: &SqlState) -> ErrorKind {
         // disk_full: reads go on, and so does everything else as soon as there is room; so it is not the end of a job.
         "53100" => ErrorKind::DatabaseUnavailable,
         // A fence of ours that did not hold, a lock that was not got in time, a deadlock or conflict that retries did not solve.
-        FENCE | "55P03" | "40001" | "40P01" => ErrorKind::Busy,
+        FENCE | FENCED | "55P03" | "40001" | "40P01" => ErrorKind::Busy,
         // read_only_sql_transaction: a standby; cannot_connect_now; too_many_connections; idle_in_transaction_session_timeout
         "25006" | "57P03" | "53300" | "25P03" => ErrorKind::DatabaseUnavailable,
         // object_not_in_prerequisite_state: the database accepts no connections
@@ -46,6 +46,9 @@ fn kind(code: &SqlState) -> ErrorKind {
 
 /// What our functions raise when the intent of a blob is gone.
 pub(super) const FENCE: &str = "PL001";
+
+/// What `job_finish_2` raises when one of several jobs is owned by another process.
+const FENCED: &str = "PL002";
 
 /// Whether the connection is gone, or the server says that it is about to be.
 pub(super) fn is_connection(error: &tokio_postgres::Error) -> bool {

@@ -7,6 +7,7 @@ use crate::find_sql::{Dialect, Param, Scope, Search, What, build, check, is_bare
 use deadpool_postgres::Pool;
 use model::matching::normalize;
 use model::{FindRequest, Level, OrthancId, Resource, Result};
+use std::collections::HashMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -136,14 +137,14 @@ pub(super) const LOOKUP: &str = "SELECT d.level::int2, d.public_id FROM (
             WHERE i.sop_uid = $1 AND se.deleted = 0
     ) d (level, part, id, public_id) ORDER BY d.part, d.id";
 
-/// The level of a public id.
-pub(super) async fn level_of(pool: &Pool, id: OrthancId) -> Result<Option<Level>> {
-    let statement = "SELECT d.level::int2 FROM (
-            SELECT 3 FROM instance i JOIN series se ON se.id = i.series WHERE i.public_id = $1 AND se.deleted = 0
-            UNION ALL SELECT 2 FROM series WHERE public_id = $1 AND deleted = 0
-            UNION ALL SELECT 1 FROM study WHERE public_id = $1 AND deleted = 0
-            UNION ALL SELECT 0 FROM patient WHERE public_id = $1 AND deleted = 0
-        ) d (level) LIMIT 1";
-    let rows = query(pool, statement, &[&id.0.as_slice()]).await?;
-    rows.first().map(|row| super::rows::level(row.get(0))).transpose()
+/// The levels of public ids.
+pub(super) async fn levels_of(pool: &Pool, ids: &[OrthancId]) -> Result<HashMap<OrthancId, Level>> {
+    let statement = "SELECT 0::int2, public_id FROM patient WHERE public_id = ANY ($1) AND deleted = 0
+        UNION ALL SELECT 1::int2, public_id FROM study WHERE public_id = ANY ($1) AND deleted = 0
+        UNION ALL SELECT 2::int2, public_id FROM series WHERE public_id = ANY ($1) AND deleted = 0
+        UNION ALL SELECT 3::int2, i.public_id FROM instance i JOIN series se ON se.id = i.series
+            WHERE i.public_id = ANY ($1) AND se.deleted = 0";
+    let ids: Vec<&[u8]> = ids.iter().map(|id| id.0.as_slice()).collect();
+    let rows = query(pool, statement, &[&ids]).await?;
+    rows.iter().map(|row| Ok((public_id(row, 1)?, super::rows::level(row.get(0))?))).collect()
 }

@@ -29,7 +29,8 @@ const FUNCTIONS: &[(&str, &str)] = functions![
     "sweep_1",
     "stable_1",
     "attach_1",
-    "quota_1"
+    "quota_1",
+    "job_finish_2"
 ];
 
 /// Creates what is missing. Call it under the lock of the migrations.

@@ -9,13 +9,15 @@ use crate::jobs::{self, TRIM};
 use crate::text::clean;
 use async_trait::async_trait;
 use model::job::{
-    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobError, JobId, JobKey, JobLimits, JobOutcome,
-    JobOutput, JobQuery, JobStep, KeyedJob, NewJob, NewNode, NewOutput, Node, NodeId, Tick, Waiting, capability, kind_of,
+    Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobKey, JobLimits, JobOutcome, JobOutput,
+    JobQuery, JobStep, KeyedJob, NewJob, NewNode, NewOutput, Node, NodeId, Tick, Turn, Waiting, capability, kind_of,
 };
 use model::ports::Jobs;
 use model::{Error, ErrorKind, Result};
+use std::borrow::Cow;
 use std::time::Duration;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 #[async_trait]
@@ -98,14 +100,11 @@ impl Jobs for PostgresIndex {
             .map_err(sql)
     }
 
-    async fn finish_job(&self, claim: Claim, end: JobEnd, limits: JobLimits) -> Result<bool> {
-        let Some(state) = self.finish(claim, &end, limits).await? else { return Ok(false) };
-        match state.as_str() {
-            "P" => self.bus.tell([Hint::Work]),
-            "H" => {}
-            _ => self.bus.tell([Hint::Ended(claim.job)]),
+    async fn finish_jobs(&self, ends: &[(Claim, JobEnd)], limits: JobLimits, next: Option<(NodeId, usize)>) -> Result<Turn> {
+        match next {
+            Some((node, n)) if ends.is_empty() => Ok(Turn { ended: vec![], claimed: self.claim(node, n, false).await? }),
+            _ => self.turn(ends, limits, next).await,
         }
-        Ok(true)
     }
 
     async fn act_on_job(&self, id: JobId, action: JobAction, limits: JobLimits) -> Result<Acted> {
@@ -257,15 +256,20 @@ impl PostgresIndex {
             let statement = client.prepare_cached("SELECT * FROM job_claim_1($1, $2, $3)").await.map_err(sql)?;
             client.query(&statement, &[&node.0, &i64::try_from(n).unwrap_or(i64::MAX), &suspects]).await.map_err(sql)?
         };
-        let mut claimed = Vec::with_capacity(rows.len());
-        for row in rows {
-            let claim = Claim { job: JobId(row.get(0)), node, epoch: row.get(1) };
-            match claimed_job(&row, claim) {
+        self.claimed(rows.iter().map(|row| (row, 0)), node).await
+    }
+
+    /// The jobs in rows of `job_claim_1`, which begin at a column. What is damaged ends.
+    async fn claimed(&self, rows: impl Iterator<Item = (&Row, usize)> + Send, node: NodeId) -> Result<Vec<ClaimedJob>> {
+        let mut claimed = vec![];
+        for (row, at) in rows {
+            let claim = Claim { job: JobId(row.get(at)), node, epoch: row.get(at + 1) };
+            match claimed_job(row, at, claim) {
                 Some(job) => claimed.push(job),
                 // Nobody can run it.
                 None => {
                     let outcome = JobOutcome::Failure(jobs::damaged());
-                    let content = jobs::lenient(row.get(5), claim.job);
+                    let content = jobs::lenient(row.get(at + 5), claim.job);
                     let end = JobEnd { outcome, checkpoint: Checkpoint { content, ..Checkpoint::default() } };
                     let keep = JobLimits { history: u32::MAX, outputs: u32::MAX };
                     self.finish_job(claim, end, keep).await?;
@@ -275,80 +279,150 @@ impl PostgresIndex {
         Ok(claimed)
     }
 
-    /// The new state, or nothing if the claim is not the current one.
-    async fn finish(&self, claim: Claim, end: &JobEnd, limits: JobLimits) -> Result<Option<String>> {
-        let none = JobError::default();
-        let (letter, outputs, error): (_, &[NewOutput], _) = match &end.outcome {
-            JobOutcome::Success(outputs) => ("S", outputs, &none),
-            JobOutcome::Failure(error) => ("F", &[], error),
-            JobOutcome::Paused => ("H", &[], &none),
-            JobOutcome::Released => ("P", &[], &none),
-        };
-        jobs::check_outputs(outputs)?;
-        let Kept { positions, outcomes, progress, content } = Kept::new(&end.checkpoint);
-        let (prefixes, masks): (Vec<_>, Vec<_>) =
-            masks(outputs.iter().map(|o| o.blob.id)).into_iter().map(|(prefix, mask)| (prefix.to_vec(), mask)).unzip();
-        let texts = |f: fn(&NewOutput) -> &str| outputs.iter().map(|o| clean(f(o)).into_owned()).collect::<Vec<_>>();
-        let blobs: Vec<Uuid> = outputs.iter().map(|o| o.blob.id.0).collect();
-        let sizes: Vec<i64> = outputs.iter().map(|o| o.blob.size_bytes as i64).collect();
-        let payload = error.payload.as_ref().map(|p| p.to_string());
-        let client = pool::get(&self.pool).await?;
-        let statement = client.prepare_cached(FINISH).await.map_err(sql)?;
-        let row = client
-            .query_one(
-                &statement,
-                &[
-                    &claim.job.0,
-                    &claim.node.0,
-                    &claim.epoch,
-                    &positions,
-                    &outcomes,
-                    &progress,
-                    &content,
-                    &letter,
-                    &error.code,
-                    &clean(&error.details),
-                    &payload,
-                    &ErrorKind::Canceled.code(),
-                    &self.node.id,
-                    &prefixes,
-                    &masks,
-                    &texts(|o| &o.key),
-                    &blobs,
-                    &sizes,
-                    &texts(|o| &o.mime),
-                    &texts(|o| &o.file_name),
-                    &i64::from(limits.history),
-                    &i64::from(limits.outputs),
-                    &TRIM,
-                ],
-            )
-            .await
-            .map_err(sql)?;
-        Ok(row.get(0))
+    /// Ends and claims in one transaction.
+    async fn turn(&self, ends: &[(Claim, JobEnd)], limits: JobLimits, next: Option<(NodeId, usize)>) -> Result<Turn> {
+        let arguments = Ends::new(ends)?;
+        let trim = TRIM * ends.len() as i64;
+        let limits = [i64::from(limits.history), i64::from(limits.outputs), trim];
+        let canceled = ErrorKind::Canceled.code();
+        let mut values = arguments.values(&self.node.id, &canceled, &limits);
+        let (node, n) = next.unwrap_or((NodeId(Uuid::nil()), 0));
+        let most = i64::try_from(n).unwrap_or(i64::MAX);
+        values.extend([&node.0 as &(dyn ToSql + Sync), &most]);
+        let rows = write(&self.pool, FINISH, &values).await?;
+        let letters: Vec<String> = rows.first().and_then(|row| row.get(0)).unwrap_or_default();
+        for ((claim, _), letter) in ends.iter().zip(&letters) {
+            match letter.as_str() {
+                "P" => self.bus.tell([Hint::Work]),
+                "H" => {}
+                _ => self.bus.tell([Hint::Ended(claim.job)]),
+            }
+        }
+        let claimed = rows.iter().filter(|row| row.get::<_, Option<Uuid>>(1).is_some()).map(|row| (row, 1));
+        Ok(Turn { ended: vec![!letters.is_empty(); ends.len()], claimed: self.claimed(claimed, node).await? })
     }
 }
 
-const FINISH: &str =
-    "SELECT job_finish_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-    $21, $22, $23)";
+/// The second function runs when the first has ended.
+const FINISH: &str = "SELECT f.letters, c.* FROM job_finish_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+    $20, $21, $22, $23, $24, $25) f (letters) LEFT JOIN LATERAL job_claim_1($26, $27, false) c ON $27::bigint > 0";
 
-/// Nothing if the row is damaged.
-fn claimed_job(row: &Row, claim: Claim) -> Option<ClaimedJob> {
-    let (positions, outcomes): (Vec<i64>, Vec<&str>) = (row.get(9), row.get(10));
+/// What `job_finish_2` takes: columns of ends, of their steps and of their outputs.
+#[derive(Default)]
+struct Ends<'e> {
+    jobs: Vec<Uuid>,
+    owners: Vec<Uuid>,
+    epochs: Vec<i64>,
+    progress: Vec<f64>,
+    contents: Vec<String>,
+    letters: Vec<&'static str>,
+    codes: Vec<i32>,
+    details: Vec<Cow<'e, str>>,
+    payloads: Vec<Option<String>>,
+    step_ends: Vec<i64>,
+    positions: Vec<i64>,
+    outcomes: Vec<String>,
+    prefixes: Vec<Vec<u8>>,
+    masks: Vec<String>,
+    output_ends: Vec<i64>,
+    keys: Vec<Cow<'e, str>>,
+    blobs: Vec<Uuid>,
+    sizes: Vec<i64>,
+    mimes: Vec<Cow<'e, str>>,
+    files: Vec<Cow<'e, str>>,
+}
+
+impl<'e> Ends<'e> {
+    /// # Errors
+    /// `Internal` if two outputs of a job have one key.
+    fn new(ends: &'e [(Claim, JobEnd)]) -> Result<Self> {
+        let mut all = Self::default();
+        let mut blobs = vec![];
+        for (at, (claim, end)) in (1..).zip(ends) {
+            let (letter, outputs, error): (_, &[NewOutput], _) = match &end.outcome {
+                JobOutcome::Success(outputs) => ("S", outputs, None),
+                JobOutcome::Failure(error) => ("F", &[], Some(error)),
+                JobOutcome::Paused => ("H", &[], None),
+                JobOutcome::Released => ("P", &[], None),
+            };
+            jobs::check_outputs(outputs)?;
+            all.jobs.push(claim.job.0);
+            all.owners.push(claim.node.0);
+            all.epochs.push(claim.epoch);
+            all.letters.push(letter);
+            all.codes.push(error.map_or(0, |e| e.code));
+            all.details.push(error.map_or(Cow::default(), |e| clean(&e.details)));
+            all.payloads.push(error.and_then(|e| e.payload.as_ref()).map(ToString::to_string));
+            let Kept { positions, outcomes, progress, content } = Kept::new(&end.checkpoint);
+            all.progress.push(progress);
+            all.contents.push(content);
+            all.step_ends.extend(positions.iter().map(|_| at));
+            all.positions.extend(positions);
+            all.outcomes.extend(outcomes);
+            for output in outputs {
+                all.output_ends.push(at);
+                all.keys.push(clean(&output.key));
+                all.blobs.push(output.blob.id.0);
+                all.sizes.push(output.blob.size_bytes as i64);
+                all.mimes.push(clean(&output.mime));
+                all.files.push(clean(&output.file_name));
+                blobs.push(output.blob.id);
+            }
+        }
+        for (prefix, mask) in masks(blobs.into_iter()) {
+            all.prefixes.push(prefix.to_vec());
+            all.masks.push(mask);
+        }
+        Ok(all)
+    }
+
+    fn values<'v>(&'v self, node: &'v Uuid, canceled: &'v i32, limits: &'v [i64; 3]) -> Vec<&'v (dyn ToSql + Sync)> {
+        vec![
+            &self.jobs,
+            &self.owners,
+            &self.epochs,
+            &self.progress,
+            &self.contents,
+            &self.letters,
+            &self.codes,
+            &self.details,
+            &self.payloads,
+            canceled,
+            &self.step_ends,
+            &self.positions,
+            &self.outcomes,
+            node,
+            &self.prefixes,
+            &self.masks,
+            &self.output_ends,
+            &self.keys,
+            &self.blobs,
+            &self.sizes,
+            &self.mimes,
+            &self.files,
+            &limits[0],
+            &limits[1],
+            &limits[2],
+        ]
+    }
+}
+
+/// The job in a row of `job_claim_1` that begins at a column; nothing if it is damaged.
+fn claimed_job(row: &Row, at: usize, claim: Claim) -> Option<ClaimedJob> {
+    let (positions, outcomes): (Vec<i64>, Vec<&str>) = (row.get(at + 9), row.get(at + 10));
     let step = |(position, outcome): (i64, &str)| {
         Some(JobStep { position: u32::try_from(position).ok()?, outcome: jobs::strict(outcome)? })
     };
-    let version = u16::try_from(row.get::<_, i32>(3)).ok()?;
+    let version = u16::try_from(row.get::<_, i32>(at + 3)).ok()?;
     Some(ClaimedJob {
         claim,
-        kind: kind_of(row.get(2), version).to_owned(),
+        kind: kind_of(row.get(at + 2), version).to_owned(),
         version,
-        arguments: jobs::strict(row.get(4))?,
-        content: jobs::lenient(row.get(5), claim.job),
-        progress: row.get(6),
-        pinned: row.get(7),
-        crashes: u16::try_from(row.get::<_, i32>(8)).unwrap_or(u16::MAX),
+        arguments: jobs::strict(row.get(at + 4))?,
+        content: jobs::lenient(row.get(at + 5), claim.job),
+        progress: row.get(at + 6),
+        pinned: row.get(at + 7),
+        crashes: u16::try_from(row.get::<_, i32>(at + 8)).unwrap_or(u16::MAX),
         steps: positions.into_iter().zip(outcomes).map(step).collect::<Option<_>>()?,
     })
 }

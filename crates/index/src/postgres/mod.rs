@@ -54,7 +54,7 @@ use model::{
 };
 use node::Node;
 use nodes::Beats;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -159,8 +159,8 @@ impl Resources for PostgresIndex {
         find::lookup(&self.pool, text).await
     }
 
-    async fn level_of(&self, id: OrthancId) -> Result<Option<Level>> {
-        find::level_of(&self.pool, id).await
+    async fn levels_of(&self, ids: &[OrthancId]) -> Result<HashMap<OrthancId, Level>> {
+        find::levels_of(&self.pool, ids).await
     }
 
     async fn delete(&self, level: Level, id: OrthancId) -> Result<Deleted> {

@@ -7,6 +7,7 @@ use model::matching::normalize;
 use model::{FindRequest, Level, OrthancId, Resource, Result};
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
+use std::collections::HashMap;
 
 impl ToSql for Param {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -126,12 +127,16 @@ pub(super) const LOOKUPS: &[(Level, &str)] = &[
     ),
 ];
 
-/// The level of a public id.
-pub(super) fn level_of(conn: &Connection, id: OrthancId) -> Result<Option<Level>> {
-    for level in [Level::Instance, Level::Series, Level::Study, Level::Patient] {
-        if rows::resolve(conn, level, id)?.is_some() {
-            return Ok(Some(level));
+/// The levels of public ids.
+pub(super) fn levels_of(conn: &Connection, ids: &[OrthancId]) -> Result<HashMap<OrthancId, Level>> {
+    let mut found = HashMap::new();
+    for id in ids {
+        for level in [Level::Instance, Level::Series, Level::Study, Level::Patient] {
+            if rows::resolve(conn, level, *id)?.is_some() {
+                found.insert(*id, level);
+                break;
+            }
         }
     }
-    Ok(None)
+    Ok(found)
 }

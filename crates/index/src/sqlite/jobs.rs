@@ -9,7 +9,7 @@ use crate::text::clean;
 use model::job::rules::{Ending, Event, Standing, Verdict};
 use model::job::{
     Acted, Checkpoint, Claim, ClaimedJob, Hint, JobAction, JobEnd, JobError, JobId, JobLimits, JobOutcome, JobState, JobStep,
-    NewJob, NewOutput, NodeId, Want, capability, kind_of,
+    NewJob, NewOutput, NodeId, Turn, Want, capability, kind_of,
 };
 use model::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -219,8 +219,29 @@ fn keep(conn: &Connection, row: i64, before: Standing, claim: Claim, checkpoint:
     Ok(())
 }
 
+/// Ends runs, and claims for the workers that they leave.
+pub(super) fn finish_all(
+    batch: &mut Batch<'_>,
+    ends: &[(Claim, JobEnd)],
+    limits: JobLimits,
+    next: Option<(NodeId, usize)>,
+) -> Told<Turn> {
+    let (mut turn, mut hints) = (Turn::default(), vec![]);
+    for (claim, end) in ends {
+        let (current, told) = finish(batch, *claim, end, limits)?;
+        turn.ended.push(current);
+        hints.extend(told);
+    }
+    if let Some((node, n)) = next {
+        let (claimed, told) = claim(batch, node, Which::Next(n))?;
+        turn.claimed = claimed;
+        hints.extend(told);
+    }
+    Ok((turn, hints))
+}
+
 /// Ends a run.
-pub(super) fn finish(batch: &mut Batch<'_>, claim: Claim, done: &JobEnd, limits: JobLimits) -> Told<bool> {
+fn finish(batch: &mut Batch<'_>, claim: Claim, done: &JobEnd, limits: JobLimits) -> Told<bool> {
     let (conn, node, now) = (batch.conn, batch.node, batch.now_us());
     let Some((row, before)) = find(conn, claim.job)? else { return Ok((false, vec![])) };
     let (ending, own) = match &done.outcome {

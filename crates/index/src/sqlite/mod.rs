@@ -42,7 +42,7 @@ use async_trait::async_trait;
 use batch::{Batch, Clock};
 use model::job::{
     Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobKey, JobLimits, JobOutput, JobQuery,
-    JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Waiting,
+    JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Turn, Waiting,
 };
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, KeyValues, Note, Notes, RemoteKind, Remotes, Resources, SettingsSnapshot,
@@ -58,7 +58,7 @@ use model::{
 use open::Durability;
 use readers::Readers;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -187,8 +187,9 @@ impl Resources for SqliteIndex {
         self.readers.run(move |conn| find::lookup(conn, &text)).await
     }
 
-    async fn level_of(&self, id: OrthancId) -> Result<Option<Level>> {
-        self.readers.run(move |conn| find::level_of(conn, id)).await
+    async fn levels_of(&self, ids: &[OrthancId]) -> Result<HashMap<OrthancId, Level>> {
+        let ids = ids.to_vec();
+        self.readers.run(move |conn| find::levels_of(conn, &ids)).await
     }
 
     async fn delete(&self, level: Level, id: OrthancId) -> Result<Deleted> {
@@ -513,8 +514,9 @@ impl Jobs for SqliteIndex {
         self.writer.run(move |batch| jobs::checkpoint(batch, claim, &checkpoint)).await
     }
 
-    async fn finish_job(&self, claim: Claim, end: JobEnd, limits: JobLimits) -> Result<bool> {
-        self.tell(move |batch| jobs::finish(batch, claim, &end, limits)).await
+    async fn finish_jobs(&self, ends: &[(Claim, JobEnd)], limits: JobLimits, next: Option<(NodeId, usize)>) -> Result<Turn> {
+        let ends = ends.to_vec();
+        self.tell(move |batch| jobs::finish_all(batch, &ends, limits, next)).await
     }
 
     async fn act_on_job(&self, id: JobId, action: JobAction, limits: JobLimits) -> Result<Acted> {

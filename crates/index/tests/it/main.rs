@@ -11,6 +11,7 @@ mod hostile;
 mod job_history;
 mod job_pages;
 mod job_rules;
+mod job_turns;
 mod jobs;
 mod key_values;
 mod nodes;

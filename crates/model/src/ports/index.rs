@@ -12,7 +12,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// What a client knows about the value that it changes (Orthanc: `CheckRevisions`, `If-Match`).
@@ -84,7 +84,12 @@ pub trait Resources: Send + Sync {
     async fn lookup_identifier(&self, text: &str) -> Result<Vec<(Level, OrthancId)>>;
 
     /// The level of a public id, if any resource has it.
-    async fn level_of(&self, id: OrthancId) -> Result<Option<Level>>;
+    async fn level_of(&self, id: OrthancId) -> Result<Option<Level>> {
+        Ok(self.levels_of(&[id]).await?.remove(&id))
+    }
+
+    /// The levels of those of the public ids that some resource has.
+    async fn levels_of(&self, ids: &[OrthancId]) -> Result<HashMap<OrthancId, Level>>;
 
     /// Deletes a resource with all below it, and the ancestors that it leaves empty. Invisible at once to every reader, also in
     /// the change feed; the rows go later.

@@ -6,7 +6,7 @@
 use crate::Result;
 use crate::job::{
     Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobKey, JobLimits, JobOutput, JobQuery,
-    JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Waiting,
+    JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Turn, Waiting,
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -48,14 +48,23 @@ pub trait Jobs: Send + Sync {
     /// Keeps steps, progress and content. New steps clear `crashes`. A step that is kept already is not changed.
     async fn checkpoint_job(&self, claim: Claim, checkpoint: &Checkpoint) -> Result<bool>;
 
-    /// Ends a run: keeps the last checkpoint, publishes outputs (settling the intents of their blobs), and moves the job on.
-    /// If a client wanted a cancel, `Paused` and `Released` become `Failure` 37. Ended jobs beyond `limits.history` go, oldest
-    /// completion first; outputs beyond `limits.outputs` go, least recently read first. Both stay while somebody waits for the
-    /// job.
+    /// Ends runs, and claims up to so many jobs for this process as [`Self::claim_jobs`] does, in one transaction. An end keeps the
+    /// last checkpoint, publishes outputs (settling the intents of their blobs), and moves the job on. If a client wanted a cancel,
+    /// `Paused` and `Released` become `Failure` 37. Ended jobs beyond `limits.history` go, oldest completion first; outputs beyond
+    /// `limits.outputs` go, least recently read first. Both stay while somebody waits for the job.
     ///
     /// # Errors
-    /// `Busy` if the intent of an output's blob is gone.
-    async fn finish_job(&self, claim: Claim, end: JobEnd, limits: JobLimits) -> Result<bool>;
+    /// `Busy` if the intent of an output's blob is gone, and whatever is wrong with one of several ends: then nothing is kept and
+    /// nothing claimed. After `DatabaseUnavailable` both may have happened.
+    async fn finish_jobs(&self, ends: &[(Claim, JobEnd)], limits: JobLimits, next: Option<(NodeId, usize)>) -> Result<Turn>;
+
+    /// Ends one run.
+    ///
+    /// # Errors
+    /// Those of [`Self::finish_jobs`].
+    async fn finish_job(&self, claim: Claim, end: JobEnd, limits: JobLimits) -> Result<bool> {
+        Ok(self.finish_jobs(&[(claim, end)], limits, None).await?.ended == [true])
+    }
 
     /// Acts by the present state, in one statement (Orthanc: `/jobs/{id}/cancel` and so on; the table is in the trait's test
     /// suite). A cancel overrides a pause that was asked for, never the reverse. A resubmitted job starts from the beginning:

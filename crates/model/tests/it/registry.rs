@@ -72,6 +72,9 @@ enum Action {
     },
     Step(usize, Run),
     End(usize, Run, Ending),
+    /// A run ends well and its worker claims the next job in the same transaction, but nobody hears the answer. (What is heard is an end
+    /// and a claim after it.)
+    TurnUnheard(usize, Run),
     /// The poison acts.
     Explode(usize),
     Kill(usize),
@@ -219,6 +222,9 @@ impl Model for Registry {
                 } else {
                     actions.push(Action::Step(at, *run));
                     actions.push(Action::End(at, *run, Ending::Success));
+                    if process.member && state.lost_answers > 0 {
+                        actions.push(Action::TurnUnheard(at, *run));
+                    }
                 }
                 if state.releases > 0 {
                     actions.push(Action::End(at, *run, Ending::Released));
@@ -268,6 +274,13 @@ impl Model for Registry {
                 state.releases -= u8::from(ending == Ending::Released);
                 state.happen(run.job, Event::End(run.claim, ending));
                 state.stop(process, run);
+            }
+            // Its runner believes in the run until it asks again.
+            Action::TurnUnheard(process, run) => {
+                state.lost_answers -= 1;
+                let id = state.id(process);
+                state.happen(run.job, Event::End(run.claim, Ending::Success)).then_some(())?;
+                state.claim(process, Event::Claim(id), false);
             }
             Action::Explode(process) => {
                 state.processes[process].up = false;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use model::event::{Event, EventKinds};
 use model::job::{
     Acted, Beat, Checkpoint, Claim, ClaimedJob, Hint, Job, JobAction, JobEnd, JobId, JobKey, JobLimits, JobOutput, JobQuery,
-    JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Waiting,
+    JobStep, KeyedJob, NewJob, NewNode, Node, NodeId, Tick, Turn, Waiting,
 };
 use model::ports::index::{
     Annotations, BlobBlock, Deleted, Expect, Feed, KeyValues, Note, Notes, RemoteKind, Remotes, Resources, SettingsSnapshot,
@@ -70,7 +70,7 @@ impl Resources for RememberingIndex {
         unused()
     }
 
-    async fn level_of(&self, _: OrthancId) -> Result<Option<Level>> {
+    async fn levels_of(&self, _: &[OrthancId]) -> Result<HashMap<OrthancId, Level>> {
         unused()
     }
 
@@ -356,7 +356,7 @@ impl Jobs for RememberingIndex {
         unused()
     }
 
-    async fn finish_job(&self, _: Claim, _: JobEnd, _: JobLimits) -> Result<bool> {
+    async fn finish_jobs(&self, _: &[(Claim, JobEnd)], _: JobLimits, _: Option<(NodeId, usize)>) -> Result<Turn> {
         unused()
     }
 

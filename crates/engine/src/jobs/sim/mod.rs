@@ -13,6 +13,7 @@ mod poison;
 mod ports;
 mod races;
 mod random;
+mod turns;
 
 use crate::jobs::{self, JobKind, JobsConfig};
 use crate::{Engine, EngineConfig, Parts};

@@ -16,7 +16,7 @@ use model::{
     Totals,
 };
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -241,7 +241,7 @@ forward! { Resources {}
     walk(level: Level, after: i64, limit: usize) -> Vec<(i64, OrthancId)>;
     count(request: &FindRequest) -> u64;
     lookup_identifier(text: &str) -> Vec<(Level, OrthancId)>;
-    level_of(id: OrthancId) -> Option<Level>;
+    levels_of(ids: &[OrthancId]) -> HashMap<OrthancId, Level>;
     delete(level: Level, id: OrthancId) -> Deleted;
     resource_statistics(level: Level, id: OrthancId) -> ResourceStatistics;
     totals() -> Totals;
@@ -385,7 +385,7 @@ forward! { Jobs {
     claim_jobs(node: NodeId, n: usize) -> Vec<ClaimedJob>;
     claim_suspect(node: NodeId) -> Option<ClaimedJob>;
     checkpoint_job(claim: Claim, checkpoint: &Checkpoint) -> bool;
-    finish_job(claim: Claim, end: JobEnd, limits: JobLimits) -> bool;
+    finish_jobs(ends: &[(Claim, JobEnd)], limits: JobLimits, next: Option<(NodeId, usize)>) -> Turn;
     act_on_job(id: JobId, action: JobAction, limits: JobLimits) -> Acted;
     job_ids() -> Vec<JobId>;
     jobs(ids: Option<&[JobId]>) -> Vec<Job>;
