@@ -146,6 +146,7 @@ fn brief(path: &str, value: &Value) -> String {
 mod tests {
     use super::super::merge::Conflict;
     use super::*;
+    use crate::config::options::Kind;
     use serde_json::json;
 
     fn findings(values: Value) -> Findings {
@@ -218,6 +219,59 @@ mod tests {
         assert_eq!(found.errors, [""; 0]);
         assert_eq!(found.warnings.len(), 1, "{found:?}");
         assert!(found.warnings[0].ends_with(&format!(": {expected}")), "{found:?}");
+    }
+
+    /// A value that asks for something: another than the default, or a section that is switched on.
+    fn another(spec: &Spec) -> Value {
+        let number = |n: i64| spec.default.as_ref() != Some(&json!(n));
+        match &spec.kind {
+            Kind::Bool => json!(spec.path.ends_with(".Enable") || spec.default != Some(json!(true))),
+            Kind::Integer { min, .. } => json!(if number(*min) { *min } else { min + 1 }),
+            Kind::Choice { values, .. } => json!(values.iter().find(|v| spec.default != Some(json!(v))).unwrap()),
+            Kind::List => json!(["x"]),
+            Kind::Object => json!({"x": 1}),
+            Kind::Entries => json!({"x": {}}),
+            Kind::Text | Kind::Path | Kind::Any => json!("x"),
+        }
+    }
+
+    /// Every option below a section, the sections themselves left out.
+    fn options(section: &str) -> Vec<&'static Spec> {
+        let below = |spec: &'static Spec| [options(spec.path), options(&format!("{}.*", spec.path))].concat();
+        let all = table().below(section).flat_map(|(_, spec)| {
+            let found = below(table().find(spec.path).unwrap());
+            if found.is_empty() { vec![table().find(spec.path).unwrap()] } else { found }
+        });
+        all.collect()
+    }
+
+    #[test]
+    fn each_option_is_obeyed_or_named_or_refused_as_the_table_says() {
+        let all = options("");
+        assert!(all.len() > 300, "{}", all.len());
+        for spec in all {
+            let parts: Vec<&str> = spec.path.split('.').collect();
+            // The option in its sections, which are switched on.
+            let values = parts.iter().enumerate().rev().fold(another(spec), |value, (i, name)| {
+                let mut section = json!({});
+                let switch = [&parts[..i], &["Enable"]].concat().join(".");
+                if *name != "Enable" && table().find(&switch).is_some() {
+                    section["Enable"] = true.into();
+                }
+                section[*name] = value;
+                section
+            });
+            let found = findings(values.clone());
+            let statuses: Vec<Status> =
+                (1..=parts.len()).filter_map(|n| Some(table().find(&parts[..n].join("."))?.status)).collect();
+            if statuses.contains(&Status::Safety) {
+                assert!(found.errors.iter().any(|e| e.contains("protection")), "{values}: {found:?}");
+                continue;
+            }
+            assert_eq!(found.errors, [""; 0], "{values}");
+            let names_it = |warning: &String| (1..=parts.len()).any(|n| warning.contains(&parts[..n].join(".")));
+            assert_eq!(found.warnings.iter().any(names_it), statuses.contains(&Status::Later), "{values}: {found:?}");
+        }
     }
 
     #[test]
