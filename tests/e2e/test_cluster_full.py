@@ -69,24 +69,28 @@ def test_the_database_is_full(three, disk, receiver, tmp_path):
     assert_no_room(refused)
     archives, refused = until_refused(lambda: three.post('/studies/%s/archive' % study, None, json={'Asynchronous': True}))
     assert_no_room(refused)
+    # Who starts now waits for room, unless what it writes has some.
+    three.nodes[2].kill()
+    three.nodes[2].spawn()
     done = storescu(three, files(tmp_path / 'refused', [instance()]), '-v')
     assert done.returncode != 0 or 'A700' in done.stdout.upper() or 'OUTOFRESOURCES' in done.stdout.upper(), done.stdout
     destination.go_on()
     wait_for(lambda: len(destination.arrivals) >= 2, what='more sends')
 
-    # Everybody reads, lives and is ready.
-    for node in three.nodes:
+    # Everybody else reads, lives and is ready.
+    for node in three.nodes[:2]:
         one = Client(node.url, node.dicom_port, node.aet)
         assert one.get('/readyz').ok and set(one.json('/instances')) == set(stored)
         for identifier, sent in list(stored.items())[:3]:
             assert one.get('/instances/%s/file' % identifier).content == sent
         assert one.post('/tools/find', None, json={'Level': 'Study', 'Query': {'PatientID': 'P1'}}).json()
-        assert {n['Alive'] for n in one.json('/cluster/nodes')} == {True}
+        assert len([n for n in one.json('/cluster/nodes') if n['Alive']]) >= 2
         assert set(sends) <= set(one.json('/jobs')) and one.json('/changes')['Changes']
     made = sends + [answer['ID'] for answer in archives]
     assert 'Failure' not in {job(three, identifier)['State'] for identifier in made}
 
     disk.make_room()
+    three.nodes[2].wait_until_ready()
     for identifier in made:
         success(three, identifier, seconds=120)
     for answer in archives[-3:]:

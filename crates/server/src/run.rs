@@ -57,7 +57,7 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<En
 
     let (engine, lua) = wire::engine(&mut config).await?;
     engine.settings.on_log_levels(move |levels| logs.set(levels));
-    let jobs = if config.engine.read_only { None } else { Some(join(&engine, &config).await?) };
+    let jobs = if config.engine.read_only { None } else { Some(join_patiently(&engine, &config).await?) };
     let shutdown = CancellationToken::new();
     let restart = Arc::new(AtomicBool::new(false));
     let doors = Doors::open(engine.clone(), lua.as_deref(), config, (shutdown.clone(), restart.clone())).await?;
@@ -75,6 +75,24 @@ async fn live(cli: &Cli, settings: &Settings, logs: Filter) -> anyhow::Result<En
     engine.close().await.context("the index did not close well")?;
     tracing::info!("stopped");
     Ok(if restart.load(Ordering::Relaxed) { Ended::ToRestart } else { Ended::ForGood })
+}
+
+/// Joins, and tries again while the database is away or has no room, as often as a connection is tried.
+async fn join_patiently(engine: &Arc<Engine>, config: &config::orthanc::Config) -> anyhow::Result<Jobs> {
+    let (mut retries, pause) = config.postgres.as_ref().map_or((0, Duration::ZERO), |p| (p.retries, p.retry_interval));
+    let is_away = |error: &anyhow::Error| {
+        error.downcast_ref::<model::Error>().is_some_and(|error| error.kind() == model::ErrorKind::DatabaseUnavailable)
+    };
+    loop {
+        match join(engine, config).await {
+            Err(error) if retries > 0 && is_away(&error) => {
+                retries -= 1;
+                tracing::warn!(error = format!("{error:#}"), retries, "the database is not available; trying again");
+                tokio::time::sleep(pause).await;
+            }
+            joined => return joined,
+        }
+    }
 }
 
 /// Cleans up after the last run, brings in what the configuration says, and takes part in the work of all processes.

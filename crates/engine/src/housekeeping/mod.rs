@@ -119,9 +119,18 @@ pub(crate) fn details(eng: &Engine) -> (&'static str, Value) {
     (DETAILS, json!({ "MainDicomTags": config.main_tags.digest(), "StorageCompression": config.storage_compression }))
 }
 
-/// Decides for the first time: call it before this process stores anything. Returns whether `Housekeeper` must wait.
+/// Decides for the first time, once the database can be used: call it before this process stores anything. Returns whether `Housekeeper` must wait.
 pub(crate) async fn start(eng: &Arc<Engine>) -> Result<bool> {
-    Ok(settle(eng, true, true).await?.postponed)
+    loop {
+        match settle(eng, true, true).await {
+            // This process is a member already, and lives on.
+            Err(error) if jobs::is_transient(error.kind()) => {
+                tracing::warn!(%error, "Housekeeper cannot begin now; trying again");
+                tokio::time::sleep(LOOK.0).await;
+            }
+            decided => return Ok(decided?.postponed),
+        }
+    }
 }
 
 /// Decides again and again until `stop`: jobs end, processes come and go.

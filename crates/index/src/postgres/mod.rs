@@ -105,17 +105,22 @@ pub async fn open(config: &PostgresConfig) -> Result<Arc<dyn Index>> {
 
 async fn assemble(config: &PostgresConfig) -> Result<PostgresIndex> {
     let session = pool::Session::new(&config.server, &config.schema, &config.application_name)?;
-    let mut retries = config.retries;
-    while let Err(error) = open::prepare(&session).await {
-        if error.kind() != ErrorKind::DatabaseUnavailable || retries == 0 {
-            return Err(error);
-        }
-        retries -= 1;
-        tracing::warn!(%error, retries, "the database is not available; trying again");
-        tokio::time::sleep(config.retry_interval).await;
-    }
     let pool = session.pool(config.connections)?;
-    let node = Node::join(&pool).await?;
+    let mut retries = config.retries;
+    let node = loop {
+        let joined = async {
+            open::prepare(&session).await?;
+            Node::join(&pool).await
+        };
+        match joined.await {
+            Err(error) if error.kind() == ErrorKind::DatabaseUnavailable && retries > 0 => {
+                retries -= 1;
+                tracing::warn!(%error, retries, "the database is not available; trying again");
+                tokio::time::sleep(config.retry_interval).await;
+            }
+            joined => break joined?,
+        }
+    };
     let stores = Arc::new(Stores {
         pool: pool.clone(),
         node: node.id,
