@@ -27,6 +27,7 @@ def begun(server, study):
     first = answer.raw.read(4096, decode_content=False)
     assert first[:4] == b'PK\3\4'
     [made] = server.json('/jobs')
+    assert answer.headers['X-Orthanc-Job'] == made
     assert job(server, made)['State'] == 'Running'
     return answer, first, made
 

@@ -66,6 +66,36 @@ async fn run<T: Jobs + ?Sized + 'static>(db: Arc<T>, what: &str, callers: usize,
     println!("{what}, {callers} callers: {rate:.0} jobs/s; a beat takes {tick:.1?}");
 }
 
+/// Jobs that do nothing, as a process runs them whose workers are always busy: each call ends so many and claims as many.
+async fn turns<T: Jobs + ?Sized + 'static>(db: Arc<T>, what: &str, workers: usize, jobs: usize) {
+    let node = join(&*db).await;
+    let mut tasks = vec![];
+    for _ in 0..16 {
+        let db = db.clone();
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..jobs / 16 {
+                db.submit_job(job()).await.expect("submitted");
+            }
+        }));
+    }
+    let begin = Instant::now();
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+    let (submitted, begin, mut done, mut ends) = (begin.elapsed(), Instant::now(), 0, vec![]);
+    loop {
+        let turn = db.finish_jobs(&ends, LIMITS, Some((node, workers))).await.expect("a turn");
+        done += turn.ended.iter().filter(|current| **current).count();
+        if turn.claimed.is_empty() {
+            break;
+        }
+        let end = JobEnd { outcome: JobOutcome::Success(vec![]), checkpoint: Checkpoint::default() };
+        ends = turn.claimed.iter().map(|job| (job.claim, end.clone())).collect();
+    }
+    let rate = |time: Duration| done as f64 / time.as_secs_f64();
+    println!("{what}, {workers} workers: {:.0} jobs/s ({:.0} submitted/s)", rate(begin.elapsed()), rate(submitted));
+}
+
 #[tokio::main]
 async fn main() {
     let time = Duration::from_secs(std::env::args().nth(1).map_or(3, |n| n.parse().expect("a number of seconds")));
@@ -88,6 +118,9 @@ async fn main() {
     let postgres = index::postgres::open(&config).await.expect("a schema");
     for callers in [1, 8, 32] {
         run(postgres.clone(), "PostgreSQL", callers, time).await;
+    }
+    for workers in [2, 64, 500] {
+        turns(postgres.clone(), "PostgreSQL, turns", workers, 16_000).await;
     }
     // Jobs that come after all others.
     let mut tasks = vec![];

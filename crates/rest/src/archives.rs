@@ -15,7 +15,8 @@ use engine::{Ctx, Engine};
 use futures_util::StreamExt;
 use futures_util::future::ready;
 use futures_util::stream::BoxStream;
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
+use model::job::JobId;
 use model::{Error, ErrorKind, Level, Result};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -195,11 +196,15 @@ async fn create(rest: &Rest, ctx: &Ctx, archive: Archive, fields: &Fields) -> Ht
     Ok(created(archive::submit(&rest.engine, ctx, archive, options).await?).into_response())
 }
 
+/// Names the job that makes an archive while it is sent: if the answer is cut off, the job still tells why.
+const JOB: HeaderName = HeaderName::from_static("x-orthanc-job");
+
 /// The archive itself: while it is made, or with its length after it was made (`SynchronousZipStream`).
 async fn answer(rest: &Rest, ctx: &Ctx, archive: Archive, options: JobOptions) -> HttpResult<Response> {
     let file_name = archive.file_name().to_owned();
     if rest.system.synchronous_zip_stream || rest.system.read_only {
-        let bytes = archive::stream(&rest.engine, ctx, archive, options).await?;
+        let id = JobId::random();
+        let bytes = archive::stream(&rest.engine, ctx, id, archive, options).await?;
         // As in Orthanc: a cancelled download just ends early. Whatever else goes wrong breaks the connection.
         let bytes = bytes.take_while(|piece| ready(!piece.as_ref().is_err_and(|e| e.kind() == ErrorKind::Canceled)));
         let mut response = Body::from_stream(bytes).into_response();
@@ -207,6 +212,9 @@ async fn answer(rest: &Rest, ctx: &Ctx, archive: Archive, options: JobOptions) -
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
         if let Some(disposition) = disposition(&file_name) {
             headers.insert(header::CONTENT_DISPOSITION, disposition);
+        }
+        if let Some(id) = HeaderValue::try_from(id.to_string()).ok().filter(|_| !rest.system.read_only) {
+            headers.insert(JOB, id);
         }
         return Ok(response);
     }
@@ -228,7 +236,7 @@ async fn collect(
     mut file: tokio::fs::File,
 ) -> Result<(tokio::fs::File, u64)> {
     let cannot = |e| Error::new(ErrorKind::CannotWrite, "cannot write a temporary file (TemporaryDirectory)").caused_by(e);
-    let mut bytes = archive::stream(&eng, &ctx, archive, options).await?;
+    let mut bytes = archive::stream(&eng, &ctx, JobId::random(), archive, options).await?;
     let mut size = 0;
     while let Some(piece) = bytes.next().await {
         let piece = piece?;

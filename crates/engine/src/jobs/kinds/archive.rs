@@ -245,13 +245,14 @@ pub async fn submit(eng: &Arc<Engine>, ctx: &Ctx, archive: Archive, options: Job
 }
 
 /// Makes an archive and sends it meanwhile (Orthanc: `SynchronousZipStream`). The job is an ordinary one that only this process
-/// can run; a client that goes away ends it as `Failure` 14. A read-only process sends without a job.
+/// can run, under the id that the caller chose; a client that goes away ends it as `Failure` 14. A read-only process sends without a job.
 ///
 /// # Errors
 /// What made it fail before the first byte. Later failures end the stream: it lacks the directory of the ZIP then.
 pub async fn stream(
     eng: &Arc<Engine>,
     ctx: &Ctx,
+    id: JobId,
     mut archive: Archive,
     options: JobOptions,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
@@ -260,7 +261,6 @@ pub async fn stream(
         return Ok(archive::stream(eng, ctx, plan, |_| {}, CancellationToken::new()));
     }
     archive.streamed = true;
-    let id = JobId::random();
     let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
     eng.node.streams.put(id, sender);
     let mut ended = eng.node.waiters.wait_for(id);
