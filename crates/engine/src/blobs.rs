@@ -17,11 +17,13 @@ pub(crate) struct BlobNames {
     index: Arc<dyn Index>,
     free: Mutex<Vec<AttachmentId>>,
     refill: tokio::sync::Mutex<()>,
+    /// Blobs of which nobody knows whether their rows were committed. Should this process die, the sweep of its names finds them.
+    doubtful: Mutex<Vec<AttachmentId>>,
 }
 
 impl BlobNames {
     pub(crate) fn new(index: Arc<dyn Index>) -> Self {
-        Self { index, free: Mutex::new(Vec::new()), refill: tokio::sync::Mutex::new(()) }
+        Self { index, free: Mutex::new(Vec::new()), refill: tokio::sync::Mutex::new(()), doubtful: Mutex::default() }
     }
 
     fn pop(&self) -> Option<AttachmentId> {
@@ -41,6 +43,22 @@ impl BlobNames {
         let id = block.pop().ok_or_else(|| Error::new(ErrorKind::Internal, "the index reserved no blob names"))?;
         self.free.lock().unwrap_or_else(PoisonError::into_inner).extend(block);
         Ok(id)
+    }
+
+    /// Remembers a blob whose row may have been committed, or not.
+    pub(crate) fn doubt(&self, blob: AttachmentId) {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).push(blob);
+    }
+
+    /// Lets those go that have no row, and makes sure that none comes any more.
+    pub(crate) async fn settle_doubts(&self) -> Result<()> {
+        let doubtful = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        self.index.abandon_blobs(&doubtful).await?;
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).retain(|blob| !doubtful.contains(blob));
+        Ok(())
     }
 
     /// Forgets the unused names: they are not reserved any more.

@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Blobs removed per round trip of the index.
 const CHUNK: usize = 500;
+/// Between two tries of a sweep that failed.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Blobs removed at once.
 const AT_ONCE: usize = 16;
 /// A file in the area for uploads waits so long for the job that its own process makes.
@@ -21,6 +23,7 @@ pub(crate) async fn run(eng: Arc<Engine>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = eng.node.sweeps.notified() => {}
+            () = tokio::time::sleep(AGAIN), if failing => {}
         }
         let swept = async {
             all(&eng).await?;
@@ -44,6 +47,7 @@ pub async fn all(eng: &Engine) -> Result<()> {
     if orphans > 0 {
         tracing::info!(orphans, "blobs that an ended process may have left behind are removed");
     }
+    eng.blobs.settle_doubts().await?;
     eng.index.sweep_stability().await?;
     eng.index.sweep_uploads().await?;
     while eng.index.sweep_tombstones().await? {}
@@ -91,8 +95,7 @@ async fn remove_deleted(eng: &Engine) -> Result<()> {
     }
 }
 
-/// Removes a blob whose row the index refused. After an error that does not say whether it is committed, the blob stays: the sweep after
-/// this process decides.
+/// Removes a blob whose row the index refused. After an error that does not say whether it is committed, the next sweep finds out.
 pub(crate) async fn refused(eng: &Engine, blob: AttachmentId, error: &Error) {
     match error.kind() {
         ErrorKind::Busy => {
@@ -102,7 +105,10 @@ pub(crate) async fn refused(eng: &Engine, blob: AttachmentId, error: &Error) {
             discard(eng, blob).await;
         }
         ErrorKind::StorageFull | ErrorKind::UnknownResource | ErrorKind::Revision => discard(eng, blob).await,
-        _ => {}
+        _ => {
+            eng.blobs.doubt(blob);
+            eng.node.sweeps.notify_one();
+        }
     }
 }
 

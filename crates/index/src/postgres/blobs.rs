@@ -62,6 +62,20 @@ pub(super) async fn release(pool: &Pool, node: &Node, blobs: &[AttachmentId]) ->
     Ok(())
 }
 
+/// Puts names that are still open on the deletion list. A transaction that uses one holds its block until it has ended.
+pub(super) async fn abandon(pool: &Pool, node: &Node, blobs: &[AttachmentId]) -> Result<()> {
+    let statement = "WITH given AS (
+            UPDATE blob_intent b SET settled = b.settled | $3::text::bit varying
+            WHERE b.prefix = $1 AND b.node = $2 AND position(B'1' IN b.settled & $3::text::bit varying) = 0 RETURNING b.prefix
+        ) INSERT INTO deleted_blob (blob) SELECT $4 FROM given ON CONFLICT DO NOTHING";
+    for blob in blobs {
+        for (prefix, mask) in masks([*blob].into_iter()) {
+            write(pool, statement, &[&prefix.as_slice(), &node.id, &mask, &blob.0]).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The statement of [`sweep`].
 pub(super) fn sweep_sql() -> String {
     format!(

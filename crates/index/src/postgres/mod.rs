@@ -261,6 +261,10 @@ impl Upkeep for PostgresIndex {
         blobs::release(&self.pool, &self.node, blobs).await
     }
 
+    async fn abandon_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
+        blobs::abandon(&self.pool, &self.node, blobs).await
+    }
+
     async fn sweep_intents(&self) -> Result<u64> {
         blobs::sweep(&self.pool).await
     }

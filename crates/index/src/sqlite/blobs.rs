@@ -111,6 +111,18 @@ pub(super) fn release(batch: &mut Batch<'_>, blobs: &[AttachmentId]) -> Result<(
     blobs.iter().try_for_each(|blob| intents.settle(conn, node, *blob))
 }
 
+/// Puts names that are still open on the deletion list.
+pub(super) fn abandon(batch: &mut Batch<'_>, blobs: &[AttachmentId]) -> Result<()> {
+    let Batch { intents, conn, node, .. } = batch;
+    for blob in blobs {
+        if intents.check(conn, node, *blob).is_ok() {
+            intents.settle(conn, node, *blob)?;
+            discard(conn, *blob)?;
+        }
+    }
+    Ok(())
+}
+
 /// Puts the open names of ended processes on the deletion list and forgets their blocks.
 pub(super) fn sweep(batch: &mut Batch<'_>) -> Result<u64> {
     let conn = batch.conn;

@@ -289,6 +289,11 @@ impl Upkeep for SqliteIndex {
         self.writer.run(move |batch| blobs::release(batch, &blobs)).await
     }
 
+    async fn abandon_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
+        let blobs = blobs.to_vec();
+        self.writer.run(move |batch| blobs::abandon(batch, &blobs)).await
+    }
+
     async fn sweep_intents(&self) -> Result<u64> {
         self.writer.run(blobs::sweep).await
     }

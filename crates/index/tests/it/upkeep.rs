@@ -45,6 +45,20 @@ async fn a_crash_orphans_exactly_the_unused_names(db: &mut Fresh) {
     assert_eq!(db.store_instance(late).await.unwrap_err().kind(), ErrorKind::Busy);
 }
 
+async fn doubtful_names_go_unless_they_are_used(db: &mut Fresh) {
+    let names = db.reserve_blobs(3).await.unwrap().0;
+    put_new(&**db, instance_with(names[0], ["P", "1", "2", "0"])).await;
+    let late = instance_with(names[1], ["P", "1", "2", "1"]);
+    for _ in 0..2 {
+        db.abandon_blobs(&names[..2]).await.unwrap();
+    }
+    assert_eq!(db.deleted_blobs(10, Duration::ZERO).await.unwrap(), [names[1]]);
+    assert_eq!(db.store_instance(late).await.unwrap_err().kind(), ErrorKind::Busy, "a row that comes late");
+    put_new(&**db, instance_with(names[2], ["P", "1", "2", "2"])).await;
+    db.abandon_blobs(&names).await.unwrap();
+    assert_eq!(db.deleted_blobs(10, Duration::ZERO).await.unwrap(), [names[1]]);
+}
+
 async fn used_blocks_leave_nothing(db: &mut Fresh) {
     let names = db.reserve_blobs(300).await.unwrap().0;
     for (n, blob) in names[..200].iter().enumerate() {
@@ -158,6 +172,7 @@ async fn a_closed_index_refuses(db: &mut Fresh) {
 for_each_index!(
     names_are_never_given_twice,
     a_crash_orphans_exactly_the_unused_names,
+    doubtful_names_go_unless_they_are_used,
     used_blocks_leave_nothing,
     deleted_blobs_are_read_in_pages,
     stable_exactly_once,

@@ -185,6 +185,10 @@ pub trait Upkeep: Send + Sync {
     /// Gives back names that were not used, or whose blob was removed.
     async fn release_blobs(&self, blobs: &[AttachmentId]) -> Result<()>;
 
+    /// Puts those of these blobs on the deletion list whose names are reserved and were never used: a transaction that would still use one
+    /// fails. Those that are in use stay. For blobs of whose transaction the end is not known.
+    async fn abandon_blobs(&self, blobs: &[AttachmentId]) -> Result<()>;
+
     /// Names that dead processes reserved and never used: forgets them and puts them on the deletion list. Returns how many.
     async fn sweep_intents(&self) -> Result<u64>;
 

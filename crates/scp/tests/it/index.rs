@@ -167,6 +167,10 @@ impl Upkeep for RememberingIndex {
         Ok(())
     }
 
+    async fn abandon_blobs(&self, _: &[AttachmentId]) -> Result<()> {
+        unused()
+    }
+
     async fn sweep_intents(&self) -> Result<u64> {
         unused()
     }

@@ -279,6 +279,10 @@ impl Upkeep for Database {
         self.shared.call(self.process, "release_blobs", self.shared.index.release_blobs(blobs)).await
     }
 
+    async fn abandon_blobs(&self, blobs: &[AttachmentId]) -> Result<()> {
+        self.shared.call(self.process, "abandon_blobs", self.shared.index.abandon_blobs(blobs)).await
+    }
+
     async fn sweep_intents(&self) -> Result<u64> {
         self.shared.call(self.process, "sweep_intents", self.shared.index.sweep_intents()).await
     }
