@@ -14,8 +14,8 @@ use model::job::NodeId;
 use model::ports::Events;
 use std::time::Duration;
 
-/// Who takes events holds this advisory lock of the database meanwhile: else one could overlook what another is about to hold.
-const TAKING: i64 = 0x504C_4549_0009;
+/// Who takes events holds an advisory lock of the table meanwhile: else one could overlook what another is about to hold.
+const TAKE_TURN: &str = "SELECT pg_try_advisory_xact_lock('event'::regclass::oid::bigint)";
 
 /// Whether a living process delivers the event `alias` now.
 fn held(alias: &str) -> String {
@@ -64,7 +64,7 @@ async fn take(pool: &Pool, node: NodeId, n: usize, time: Duration) -> Result<Vec
         return Ok(vec![]);
     }
     let transaction = client.transaction().await.map_err(sql)?;
-    let lock = transaction.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&TAKING]).await.map_err(sql)?;
+    let lock = transaction.query_one(TAKE_TURN, &[]).await.map_err(sql)?;
     if !lock.get::<_, bool>(0) {
         return Ok(vec![]);
     }
