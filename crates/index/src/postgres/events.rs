@@ -17,10 +17,11 @@ use std::time::Duration;
 /// Who takes events holds an advisory lock of the table meanwhile: else one could overlook what another is about to hold.
 const TAKE_TURN: &str = "SELECT pg_try_advisory_xact_lock('event'::regclass::oid::bigint)";
 
-/// Whether a living process delivers the event `alias` now.
+/// Whether a living process other than `$1` delivers the event `alias` now.
 fn held(alias: &str) -> String {
     format!(
-        "({alias}.taken_until > {NOW} AND EXISTS (SELECT FROM node n WHERE n.id = {alias}.taken_by AND n.lease_until > {NOW}))"
+        "({alias}.taken_until > {NOW} AND {alias}.taken_by <> $1
+         AND EXISTS (SELECT FROM node n WHERE n.id = {alias}.taken_by AND n.lease_until > {NOW}))"
     )
 }
 
@@ -55,12 +56,12 @@ async fn listen(pool: &Pool, node: NodeId, kinds: EventKinds) -> Result<()> {
     client.execute(rest, &[]).await.map(|_| ()).map_err(sql)
 }
 
-/// Takes events that nobody holds, and of which no other process holds an earlier one of the same subject.
+/// Takes events that no other process holds, and of which none holds an earlier one of the same subject.
 async fn take(pool: &Pool, node: NodeId, n: usize, time: Duration) -> Result<Vec<Event>> {
     let mut client = pool::get(pool).await?;
-    let (mine, earlier) = (held("e"), held("b"));
-    let any = client.prepare_cached(&format!("SELECT EXISTS (SELECT FROM event e WHERE NOT {mine})")).await.map_err(sql)?;
-    if !client.query_one(&any, &[]).await.map_err(sql)?.get::<_, bool>(0) {
+    let (held, earlier) = (held("e"), held("b"));
+    let any = client.prepare_cached(&format!("SELECT EXISTS (SELECT FROM event e WHERE NOT {held})")).await.map_err(sql)?;
+    if !client.query_one(&any, &[&node.0]).await.map_err(sql)?.get::<_, bool>(0) {
         return Ok(vec![]);
     }
     let transaction = client.transaction().await.map_err(sql)?;
@@ -71,8 +72,8 @@ async fn take(pool: &Pool, node: NodeId, n: usize, time: Duration) -> Result<Vec
     let statement = transaction
         .prepare_cached(&format!(
             "UPDATE event SET taken_by = $1, taken_until = {NOW} + $2::bigint WHERE seq = ANY (ARRAY(
-                 SELECT e.seq FROM event e WHERE NOT {mine}
-                 AND NOT EXISTS (SELECT FROM event b WHERE b.subject = e.subject AND b.seq < e.seq AND b.taken_by <> $1 AND {earlier})
+                 SELECT e.seq FROM event e WHERE NOT {held}
+                 AND NOT EXISTS (SELECT FROM event b WHERE b.subject = e.subject AND b.seq < e.seq AND {earlier})
                  ORDER BY e.seq LIMIT $3))
              RETURNING seq, kind::bigint, level::bigint, subject"
         ))

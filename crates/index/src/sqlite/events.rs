@@ -14,8 +14,9 @@ use model::ports::Events;
 use rusqlite::params;
 use std::time::Duration;
 
-/// Whether a living process delivers `e` now (`?1`: the time).
-const HELD: &str = "(e.taken_until > ?1 AND EXISTS (SELECT 1 FROM node n WHERE n.id = e.taken_by AND n.lease_until > ?1))";
+/// Whether a living process other than `?2` delivers `e` now (`?1`: the time).
+const HELD: &str =
+    "(e.taken_until > ?1 AND e.taken_by <> ?2 AND EXISTS (SELECT 1 FROM node n WHERE n.id = e.taken_by AND n.lease_until > ?1))";
 
 #[async_trait]
 impl Events for SqliteIndex {
@@ -61,7 +62,7 @@ fn listen(batch: &mut Batch<'_>, node: NodeId, kinds: EventKinds) -> Result<()> 
     Ok(())
 }
 
-/// Takes events that nobody holds, and of which no other process holds an earlier one of the same subject.
+/// Takes events that no other process holds, and of which none holds an earlier one of the same subject.
 fn take(batch: &mut Batch<'_>, node: NodeId, n: usize, time: Duration) -> Result<Vec<Event>> {
     let now = batch.now_us();
     let earlier = HELD.replace("e.", "b.");
@@ -69,7 +70,7 @@ fn take(batch: &mut Batch<'_>, node: NodeId, n: usize, time: Duration) -> Result
         .conn
         .prepare_cached(&format!(
             "UPDATE event SET taken_by = ?2, taken_until = ?3 WHERE seq IN (SELECT e.seq FROM event e WHERE NOT {HELD}
-             AND NOT EXISTS (SELECT 1 FROM event b WHERE b.subject = e.subject AND b.seq < e.seq AND b.taken_by <> ?2 AND {earlier}) ORDER BY e.seq LIMIT ?4)
+             AND NOT EXISTS (SELECT 1 FROM event b WHERE b.subject = e.subject AND b.seq < e.seq AND {earlier}) ORDER BY e.seq LIMIT ?4)
              RETURNING seq, kind, level, subject"
         ))
         .and_then(|mut s| {

@@ -21,9 +21,15 @@ fn jobs_only() -> EventKinds {
     kinds(&[EventKind::JobSubmitted, EventKind::JobSuccess, EventKind::JobFailure])
 }
 
+fn seqs(events: &[Event]) -> Vec<i64> {
+    events.iter().map(|event| event.seq).collect()
+}
+
+/// Takes all that there is, and delivers it.
 async fn take(db: &dyn Index, node: NodeId) -> Vec<(Subject, EventKind)> {
     let events = db.take_events(node, 100, LONG).await.unwrap();
     assert!(events.is_sorted_by_key(|event| event.seq));
+    db.settle_events(node, &seqs(&events), &[]).await.unwrap();
     events.into_iter().map(|event| (event.subject, event.kind)).collect()
 }
 
@@ -74,9 +80,9 @@ async fn one_process_at_a_time_and_at_least_once(db: &mut Fresh) {
     assert_eq!((mine.len(), theirs.len()), (2, 5), "the first process took too long");
     assert_eq!(mine, theirs[..2]);
     assert!(db.take_events(me, 10, LONG).await.unwrap().is_empty());
-    let seqs: Vec<i64> = theirs.iter().map(|event| event.seq).collect();
-    db.settle_events(me, &seqs, &[]).await.unwrap();
-    db.settle_events(other, &seqs[2..], &seqs[1..2]).await.unwrap();
+    let all = seqs(&theirs);
+    db.settle_events(me, &all, &[]).await.unwrap();
+    db.settle_events(other, &all[2..], &all[1..2]).await.unwrap();
     let late = submit(&**db, job()).await;
     let left = db.take_events(me, 10, LONG).await.unwrap();
     assert_eq!(
@@ -84,21 +90,25 @@ async fn one_process_at_a_time_and_at_least_once(db: &mut Fresh) {
         [theirs[1].subject, Subject::Job(late)],
         "given back, and new"
     );
+    assert_eq!(db.take_events(me, 10, LONG).await.unwrap(), left, "again, should the answer have been lost");
+    db.settle_events(me, &seqs(&left), &[]).await.unwrap();
     // A process that dies holds nothing.
     db.leave(other).await.unwrap();
     assert_eq!(take(&**db, me).await.len(), 1);
     // Several take at once.
-    let other = join(&**db).await;
+    let nodes = [me, join(&**db).await, join(&**db).await, join(&**db).await];
     for _ in 0..60 {
         submit(&**db, job()).await;
     }
     let mut takers = vec![];
-    for node in [me, other, me, other] {
+    for node in nodes {
         let db = db.shared();
         takers.push(tokio::spawn(async move {
             let mut taken = vec![];
             for _ in 0..200 {
-                taken.extend(db.take_events(node, 2, LONG).await.unwrap());
+                let events = db.take_events(node, 2, LONG).await.unwrap();
+                db.settle_events(node, &seqs(&events), &[]).await.unwrap();
+                taken.extend(events);
             }
             taken
         }));

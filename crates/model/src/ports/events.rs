@@ -14,7 +14,8 @@ pub trait Events: Send + Sync {
     async fn listen(&self, node: NodeId, kinds: EventKinds) -> Result<()>;
 
     /// Takes up to `n` events, the oldest first, for a while: no other process gets them in this time, unless this one dies. No event is given
-    /// away while another process holds an earlier one of the same subject.
+    /// away while another process holds an earlier one of the same subject. A process has settled what it took before it takes again; what
+    /// it took and does not know of, because the answer was lost, it gets again.
     async fn take_events(&self, node: NodeId, n: usize, time: Duration) -> Result<Vec<Event>>;
 
     /// Forgets those that were delivered and gives others back. What another process took over meanwhile stays, and is delivered
