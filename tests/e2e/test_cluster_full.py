@@ -47,7 +47,7 @@ def assert_no_room(answer):
     assert body['OrthancError'] and body['Uri'] and body['Method'], answer.text
 
 
-def test_the_database_is_full(three, disk, receiver, tmp_path):
+def test_the_database_is_full(three, disk, database, receiver, tmp_path):
     destination = receiver()
     assert three.request('PUT', '/modalities/destination', json=destination.modality).ok
     body = dicom_bytes(instance())
@@ -56,6 +56,7 @@ def test_the_database_is_full(three, disk, receiver, tmp_path):
     destination.stop_answering()
     sends = [create(three, '/modalities/destination/store', Resources=[study]) for _ in range(20)]
     wait_for(lambda: destination.arrivals, what='a send under way')
+    database.sql('SELECT 1')  # writes the file without which PostgreSQL takes no connection; the next test is about that
     disk.fill()
 
     def store():
