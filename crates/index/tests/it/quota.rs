@@ -9,6 +9,7 @@ use model::{ContentType, ErrorKind, Level, OrthancId, Quota, StorageMode, StoreS
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 fn patients_at_most(n: u64) -> Quota {
     Quota { patients: Some(n), ..Quota::NONE }
@@ -19,6 +20,8 @@ fn bytes_at_most(n: u64) -> Quota {
 }
 
 async fn add(db: &dyn Index, patient: &str, sop: &str) -> OrthancId {
+    // Whoever was stored into later is told by milliseconds.
+    tokio::time::sleep(Duration::from_millis(2)).await;
     put(db, [patient, &format!("{patient}.1"), &format!("{patient}.2"), sop]).await.patient
 }
 
