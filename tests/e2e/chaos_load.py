@@ -84,7 +84,10 @@ class Executioner(Receiver):
         self.jobs, self.killed = [], 0
 
     def store(self, event):
-        if node := self.world.owner(event.assoc.requestor.port):
+        end = time.monotonic() + 10
+        while not (node := self.world.owner(event.assoc.requestor.port)) and time.monotonic() < end:
+            time.sleep(0.05)  # its sockets could not be listed at this moment
+        if node:
             node.process.kill()
             self.killed += 1
         return 0xA700
